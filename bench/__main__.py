@@ -1,4 +1,4 @@
-"""Measure claims: `python -m bench spine|pools|data|wire|durable|see|science`, with the options below.
+"""Measure claims: `python -m bench NAME`, with the options below; `science` compares examples.
 
 Exit code 0 when every claim was measured, met or not; 1 when one could not be; 2 when the
 command line is wrong.

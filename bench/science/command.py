@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,35 +25,28 @@ def science(
     only: Sequence[str], quick: bool, json_file: Path | None, examples: Path = EXAMPLES
 ) -> int:
     """Measure, print, write; returns the exit code: 1 if an example could not be measured."""
-    compared: dict[str, dict[str, Any]] = {}
-    scaled: list[dict[str, Any]] = []
     failed: list[str] = []
 
-    def measured(name: str, call: Callable[[], Any]) -> Any:
-        print(f"{name} ...", end=" ", file=sys.stderr, flush=True)
+    def measured(name: str, function: str, argument: object, said: str) -> Any:
+        print(f"{said} ...", end=" ", file=sys.stderr, flush=True)
         began = time.monotonic()
         try:
-            found = call()
+            found = outcome(name, function, argument, examples)
         except NotMeasuredError as error:
-            failed.append(f"{name} was not measured: {error}")
+            failed.append(f"{said} was not measured: {error}")
             found = None
         print(f"{time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
         return found
 
+    compared: dict[str, dict[str, Any]] = {}
     for name in having(COMPARE, examples):
-        if not only or name in only:
-            found = measured(name, lambda: outcome(name, COMPARE, quick, examples))  # noqa: B023
-            if found is not None:
-                compared[name] = found
-    if not only or SCALE_PART in only:
-        for name in having(AT_SCALE, examples):
-            for workers in QUICK_SIZES if quick else SIZES:
-                figures = measured(
-                    f"{name} on {workers:,} workers",
-                    lambda: outcome(name, AT_SCALE, workers, examples),  # noqa: B023
-                )
-                if figures is not None:
-                    scaled.append({"example": name, "workers": workers, **figures})
+        if (not only or name in only) and (found := measured(name, COMPARE, quick, name)):
+            compared[name] = found
+    scaled: list[dict[str, Any]] = []
+    for name in having(AT_SCALE, examples) if not only or SCALE_PART in only else ():
+        for workers in QUICK_SIZES if quick else SIZES:
+            if found := measured(name, AT_SCALE, workers, f"{name} on {workers:,} workers"):
+                scaled.append({"example": name, "workers": workers, **found})
     shown = [compared_table(compared)] if compared else []
     shown += [scale_table(scaled)] if scaled else []
     print("\n\n".join([*shown, *failed]))

@@ -1,4 +1,4 @@
-"""The examples that joined: each has a `compare.py` with the functions that `bench/README.md` asks for.
+"""The examples that joined: by the functions of their `compare.py`, as `bench/README.md` says.
 
 An example's modules are imported by their bare names, and several have a `search.py`; so each runs
 in a process of its own, which leaves plain values in a file.

@@ -46,7 +46,7 @@ def scale_table(found: Sequence[dict[str, Any]]) -> str:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation, both to the third digit of the mean; of one value there is none."""
+    """Mean and standard deviation, to the third digit of the mean; of one value the mean alone."""
     middle = mean(values)
     digits = 3 if middle == 0 else max(0, 2 - math.floor(math.log10(abs(middle))))
     if len(values) == 1:

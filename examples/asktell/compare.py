@@ -5,7 +5,7 @@
 
 The networks are those of `recorded.py`, with the times that were measured, and the workers are
 simulated. So the order of all that happens depends on the seed alone, and not on how busy this
-machine is. ``at its cost`` prunes among as many more networks as cost about as much as 30 whole ones.
+machine is. ``at its cost`` prunes among as many networks as cost about as much as 30 whole ones.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def compare(quick: bool = False) -> dict[str, Any]:
             }
             for name in (AT_ITS_COST, *(way for way in table if way not in (AT_ITS_COST, PRUNED)))
         ],
-        "does_not_pay": f"with as many networks pruning finds {100 * pruned:.1f} %, and training to "
-        f"the end {100 * whole:.1f} %: epochs are few, and some that are pruned would have won",
+        "does_not_pay": f"with as many networks pruning finds {100 * pruned:.1f} %, and training "
+        f"to the end {100 * whole:.1f} %: epochs are few, and some of the pruned would have won",
     }
 
 

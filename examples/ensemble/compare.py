@@ -15,7 +15,7 @@ from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
-from recorded import EVALUATION_S, SEEDS, WORKERS, Recorded
+from recorded import BUDGET, EVALUATION_S, SEEDS, WORKERS, Recorded
 from search import DIMENSIONS, LOWEST, Ensemble, hartmann
 
 import steerio
@@ -42,13 +42,12 @@ def compare(quick: bool = False) -> dict[str, Any]:
     """Return the table for `python -m bench science`: see its README."""
     recorded = Recorded()
     seeds = range(2 if quick else SEEDS)
-    runs = [recorded.search(seed, WORKERS) for seed in seeds]
+    runs = [recorded.search(seed, WORKERS, budget=BUDGET) for seed in seeds]
     counts = [math.floor(ALL * run.duration_s / EVALUATION_S) for run in runs]
     costs = [ALL * run.duration_s for run in runs]
-    budget = runs[0].campaign.budget
     spent_s = mean(run.worker_seconds("learn")[0] + run.worker_seconds("infer")[0] for run in runs)
     return {
-        "setting": f"{budget} evaluations, {ALL} workers",
+        "setting": f"{BUDGET} evaluations, {ALL} workers",
         "cost": "worker seconds held",
         "score": "above the minimum",
         "better": "lower",
@@ -70,7 +69,7 @@ def compare(quick: bool = False) -> dict[str, Any]:
             },
         ],
         "does_not_pay": f"if an evaluation is cheap: training and proposing take "
-        f"{spent_s / budget:.2f} worker seconds for each (taken to last {EVALUATION_S:g} s here), "
+        f"{spent_s / BUDGET:.2f} worker seconds for each (taken to last {EVALUATION_S:g} s here), "
         "and workers of each stage wait for the others at every retraining",
     }
 

@@ -2,9 +2,9 @@
 
     python examples/ensemble/recorded.py       trains and proposes anew: some minutes
 
-``recorded.json`` has, for each of five seeds, every point that was proposed in a search with as many
-evaluations as the example's usual one has, and how long training takes by what is known.  Times are
-those of the processor, so that they do not depend on how busy the machine was.
+``recorded.json`` has, for each of five seeds, every point that was proposed in a search of 192
+evaluations, and how long training takes by what is known.  Times are those of the processor, so
+that they do not depend on how busy the machine was.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from steerio.testing import Model, SimulatedRun, simulate
 
 FILE = Path(__file__).parent / "recorded.json"
 SEEDS = 5
+BUDGET = 192
 WORKERS = {"simulate": 6, "learn": 1, "infer": 1}
 KNOWN = (32, 128, 512, 2_048, 4_096)
 EVALUATION_S = 2.0
@@ -90,7 +91,7 @@ def main() -> None:
         propose: Model(0.1, value=proposed),
     }
     for seed in range(SEEDS):
-        run = simulate(Quiet(seed=seed), model=models, workers=WORKERS, wall_limit_s=3600)
+        run = simulate(Quiet(BUDGET, seed=seed), model=models, workers=WORKERS, wall_limit_s=3600)
         print(f"seed {seed}: {min(run.campaign.values):.3f}", flush=True)
     chance = np.random.default_rng(0)
     train_s: list[tuple[int, float]] = []

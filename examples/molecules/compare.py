@@ -145,7 +145,7 @@ def compare(quick: bool = False) -> dict[str, Any]:
             for name, way in ways.items()
         ],
         "does_not_pay": f"counted in tasks: among its first {BUDGET} each finds as much "
-        f"({small}: {share[small]:.0f} %, steered: {share[STEERED]:.0f} %); what batches lose is time",
+        f"({small}: {share[small]:.0f} %, steered: {share[STEERED]:.0f} %); batches lose time",
     }
 
 

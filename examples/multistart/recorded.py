@@ -60,13 +60,15 @@ def _call(seed: int, number: int) -> tuple[tuple[float, ...], int]:
 
 def compute(start: tuple[float, ...], seed: int) -> Fit:
     """Compute a fit."""
-    misfits, seconds, point = list[float](), list[float](), list[float]()
+    misfits, seconds = list[float](), list[float]()
+    end: list[float] = []
     began_s = time.process_time()
     for misfit, point in rounds(start, seed):
+        end = point
         misfits.append(round(misfit, 5))
         seconds.append(round(time.process_time() - began_s, 4))
         began_s = time.process_time()
-    return Fit(misfits, seconds, [round(value, 5) for value in point])
+    return Fit(misfits, seconds, [round(value, 5) for value in end])
 
 
 def main() -> None:

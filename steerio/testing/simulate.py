@@ -112,7 +112,7 @@ class SimulatedRun(Generic[C]):
         return dict(idle.by_pool.get(pool, {}) if pool else idle.by_cause)
 
     def utilisation(self, pool: str = "") -> float:
-        """Return the share of their time that workers spent in tasks, 0 to 1, in one pool or in all.
+        """Return the share of their time that workers spent in tasks, 0 to 1, in a pool or in all.
 
         A worker counts for the pool that it is in: while it is lent, for the pool that has borrowed
         it.

@@ -92,7 +92,7 @@ def test_lines_of_policy_are_those_with_code(examples: Path, names: list[str], l
 
 
 def test_a_definition_that_is_not_there_is_named(examples: Path) -> None:
-    with pytest.raises(LookupError, match="nothing is defined as 'Search.find': no 'find'"):
+    with pytest.raises(LookupError, match=r"nothing is defined as 'Search.find': no 'find'"):
         policy_lines(examples / "places", ["search.py:Search.find"])
 
 
