@@ -59,24 +59,28 @@ def search(trials: int, workers: int, seed: int, networks: Recorded, **options: 
     return Found(error, epochs, run.worker_seconds("train")[0], run.utilisation("train"))
 
 
-def measured(seeds: int, trials: int, workers: int, networks: Recorded) -> dict[str, list[Found]]:
-    """Return for each way what was found with each seed."""
-    table: dict[str, list[Found]] = {}
+def measured(seed: int, trials: int, workers: int, networks: Recorded) -> dict[str, Found]:
+    """Return for each way what was found."""
+    found: dict[str, Found] = {}
     for name, options in WAYS.items():
         if options["by"] == "libensemble" and find_spec("libensemble") is None:
             continue
-        for seed in range(1, seeds + 1):
-            count = trials
-            if name == AT_ITS_COST:
-                whole, pruned = table[WHOLE][seed - 1], table[PRUNED][seed - 1]
-                count = round(trials * whole.worker_s / pruned.worker_s)
-            table.setdefault(name, []).append(search(count, workers, seed, networks, **options))
-    return table
+        count = trials
+        if name == AT_ITS_COST:
+            count = round(trials * found[WHOLE].worker_s / found[PRUNED].worker_s)
+        found[name] = search(count, workers, seed, networks, **options)
+    return found
+
+
+def table_of(seeds: int, trials: int, workers: int, networks: Recorded) -> dict[str, list[Found]]:
+    """Return for each way what was found with each seed."""
+    each = [measured(seed, trials, workers, networks) for seed in range(1, seeds + 1)]
+    return {way: [found[way] for found in each] for way in each[0]}
 
 
 def compare(quick: bool = False) -> dict[str, Any]:
     """Return the table for `python -m bench science`: see its README."""
-    table = measured(2 if quick else SEEDS, TRIALS, WORKERS, Recorded())
+    table = table_of(2 if quick else SEEDS, TRIALS, WORKERS, Recorded())
     whole, pruned = (mean(each.error for each in table[way]) for way in (WHOLE, PRUNED))
     return {
         "setting": f"{TRIALS} networks, {WORKERS} workers",
@@ -114,7 +118,7 @@ def main() -> None:
     asked = parser.parse_args()
     seeds, trials = (1, 12) if asked.quick else (asked.seeds, asked.trials)
     networks = Recorded()
-    table = measured(seeds, trials, asked.workers, networks)
+    table = table_of(seeds, trials, asked.workers, networks)
     print(f"{trials} networks, {seeds} seeds, {asked.workers} simulated workers")
     print(f"{'':28}{'error found':>16}{'share of epochs':>20}{'workers busy':>16}")
     for name, found in table.items():

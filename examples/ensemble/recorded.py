@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import time
 from bisect import bisect_left
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ FILE = Path(__file__).parent / "recorded.json"
 SEEDS = 5
 BUDGET = 192
 WORKERS = {"simulate": 6, "learn": 1, "infer": 1}
-KNOWN = (32, 128, 512, 2_048, 4_096)
+KNOWN = (32, 128, 512, 2_048)
 EVALUATION_S = 2.0
 """An evaluation stands for a simulation, and is taken to last as long as this: it takes no time."""
 
@@ -47,7 +48,7 @@ class Recorded:
 
     def proposal(self, members: Any, seed: int, candidates: int) -> tuple[list[float], float]:
         """Return what was proposed; beyond what is recorded, what another proposal was."""
-        known = self.proposals[str(seed // PER_SEED % SEEDS)]
+        known = self.proposals[str(seed // PER_SEED % len(self.proposals))]
         return known[(seed % PER_SEED - 1) % len(known)], 0.0
 
     def training_s(self, _: Any, points: Array, values: Array, seed: int) -> float:
@@ -72,44 +73,51 @@ def no_model() -> Surrogate:
     return Surrogate(frequencies=nothing, phases=nothing, weights=nothing, factor=nothing)
 
 
-def main() -> None:
-    """Search with each seed, time some trainings, and write the file."""
+def searched(seed: int) -> tuple[list[list[float]], list[float]]:
+    """Search with a seed; return all proposals in the order of their numbers, and their times."""
+    proposals: dict[int, list[float]] = {}
     times: list[float] = []
-    proposals: dict[int, dict[int, list[float]]] = {}
 
     def proposed(members: Any, seed: int, candidates: int) -> tuple[list[float], float]:
         began_s = time.process_time()
         point, bound = propose.function(members, seed, candidates)
         times.append(time.process_time() - began_s)
-        rounded = [round(part, 4) for part in point]
-        proposals.setdefault(seed // PER_SEED, {})[seed % PER_SEED] = rounded
-        return rounded, bound
+        proposals[seed] = [round(part, 4) for part in point]
+        return proposals[seed], bound
 
-    models = {
-        hartmann: Model(EVALUATION_S),
-        train: Model(0.5),
-        propose: Model(0.1, value=proposed),
-    }
-    for seed in range(SEEDS):
-        run = simulate(Quiet(BUDGET, seed=seed), model=models, workers=WORKERS, wall_limit_s=3600)
-        print(f"seed {seed}: {min(run.campaign.values):.3f}", flush=True)
+    models = {hartmann: Model(EVALUATION_S), train: Model(0.5), propose: Model(0.1, value=proposed)}
+    search = Quiet(BUDGET, seed=seed)
+    simulate(search, model=models, workers=WORKERS, wall_limit_s=3600)
+    return [proposals[number] for number in sorted(proposals)], times
+
+
+def trainings() -> list[tuple[int, float]]:
+    """Time trainings by how much is known."""
     chance = np.random.default_rng(0)
-    train_s: list[tuple[int, float]] = []
+    found: list[tuple[int, float]] = []
     for count in KNOWN:
         points = chance.random((count, DIMENSIONS))
         began_s = time.process_time()
         train.function(points, points.sum(axis=1), 0)
-        train_s.append((count, round(time.process_time() - began_s, 4)))
-    rows = (
-        f'"{seed}":' + json.dumps([found[n] for n in sorted(found)], separators=(",", ":"))
-        for seed, found in proposals.items()
-    )
-    FILE.write_text(
-        '{"proposals":{\n'
-        + ",\n".join(rows)
-        + f'\n}},\n"train_s":{json.dumps(train_s)},\n'
-        + f'"propose_s":{sorted(times)[len(times) // 2]:.4f}}}\n'
-    )
+        found.append((count, round(time.process_time() - began_s, 4)))
+    return found
+
+
+def main() -> None:
+    """Time trainings, search with each seed, on two cores, and write the file."""
+    train_s = trainings()
+    rows: list[str] = []
+    times: list[float] = []
+    with ProcessPoolExecutor(2) as pool:
+        for seed, (proposals, took_s) in enumerate(pool.map(searched, range(SEEDS))):
+            rows.append(f'"{seed}":' + json.dumps(proposals, separators=(",", ":")))
+            times += took_s
+            shown = ",\n".join(rows)
+            FILE.write_text(
+                f'{{"proposals":{{\n{shown}\n}},\n"train_s":{json.dumps(train_s)},\n'
+                f'"propose_s":{sorted(times)[len(times) // 2]:.4f}}}\n'
+            )
+            print(f"seed {seed}", flush=True)
 
 
 if __name__ == "__main__":
