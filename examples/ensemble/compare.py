@@ -75,10 +75,10 @@ def compare(quick: bool = False) -> dict[str, Any]:
 
 
 def at_scale(workers: int) -> SimulatedRun[Any]:
-    """Return a search that is retrained twice as its workers get eight evaluations each."""
+    """Return a search of eight evaluations for each worker, retrained three times, simulated."""
     learn, infer = 4, workers // 8
     pools = {"simulate": workers - learn - infer, "learn": learn, "infer": infer}
-    every = 2 * workers
+    every = 2 * workers  # of which each retraining waits for all
     return Recorded().search(0, pools, budget=4 * every, every=every)
 
 

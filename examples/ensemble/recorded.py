@@ -52,8 +52,11 @@ class Recorded:
         return known[(seed % PER_SEED - 1) % len(known)], 0.0
 
     def training_s(self, _: Any, points: Array, values: Array, seed: int) -> float:
-        """Return the seconds of a training, by how much is known."""
-        place = min(max(1, bisect_left(self.train_s, (len(points), 0.0))), len(self.train_s) - 1)
+        """Return the seconds of a training by what is known; beyond the file, by its square."""
+        if len(points) >= self.train_s[-1][0]:
+            most, most_s = self.train_s[-1]
+            return most_s * (len(points) / most) ** 2
+        place = max(1, bisect_left(self.train_s, (len(points), 0.0)))
         (less, less_s), (more, more_s) = self.train_s[place - 1 : place + 1]
         return max(0.0, less_s + (more_s - less_s) * (len(points) - less) / (more - less))
 
