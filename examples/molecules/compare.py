@@ -1,4 +1,4 @@
-"""The search against batches and random choice, on as many workers for as long; ten seeds.
+"""The search against batches and random choice, on as many workers for as long.
 
     python examples/molecules/compare.py --quick
     python examples/molecules/compare.py
@@ -25,7 +25,7 @@ from search import Search, ionization_energy, rank
 from steerio import Board
 from steerio.testing import Model, SimulatedRun, simulate
 
-SEEDS, BUDGET = 10, 200
+SEEDS, BUDGET = 5, 200
 WORKERS = {"simulate": 8, "learn": 1}
 ALL = sum(WORKERS.values())
 STEERED, RANDOM = "steered", "random"
