@@ -92,7 +92,7 @@ def compare(quick: bool = False) -> dict[str, Any]:
             }
             for name, done in done_s.items()
         ],
-        "does_not_pay": "the tasks are synthetic; there is nothing to gain if one stage has nearly "
+        "does_not_pay": "(the tasks are synthetic) nothing is to be gained if one stage has nearly "
         f"all the work, and little with more workers than {EVERY} simulations keep busy",
     }
 
