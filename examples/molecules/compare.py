@@ -150,14 +150,14 @@ def compare(quick: bool = False) -> dict[str, Any]:
 
 
 def at_scale(workers: int) -> SimulatedRun[Any]:
-    """Return a search with 16 molecules for each worker, simulated.
+    """Return a search with eight molecules for each worker, simulated.
 
     Each recorded molecule stands for as many as it takes, under different names.
     """
     table = recorded()
     assert table.ranking_s is not None
     ranking_s, names = table.ranking_s, list(table.energies)
-    budget = 16 * workers
+    budget = 8 * workers
     copies = range(math.ceil(2 * budget / len(names)))
     order = [f"{smiles} {copy}" for copy in copies for smiles in names]
 
