@@ -26,7 +26,7 @@ def compared_table(found: dict[str, dict[str, Any]]) -> str:
             busy = f"{mean(way['busy']):.0%}"
             rows.append((shown, spread(way["score"]), spread(way["cost"]), busy))
     told = [f"- {name}: {each['does_not_pay']}." for name, each in found.items()]
-    return "\n".join([lines(COMPARED, rows), "", "Where steering does not pay:", "", *told])
+    return "\n".join([lines(COMPARED, rows), "", "When steering does not pay:", "", *told])
 
 
 def scale_table(found: Sequence[dict[str, Any]]) -> str:
