@@ -1,4 +1,4 @@
-"""Measure claims: `python -m bench spine|pools|data|wire|durable|see`, with the options below.
+"""Measure claims: `python -m bench NAME`, with the options below; `science` compares examples.
 
 Exit code 0 when every claim was measured, met or not; 1 when one could not be; 2 when the
 command line is wrong.
@@ -17,6 +17,8 @@ from bench import data, durable, pools, see, spine, wire
 from bench.effort import Effort
 from bench.measurement import Measurement, write_json
 from bench.part import Part
+from bench.science.command import parts as science_parts
+from bench.science.command import science
 from bench.table import print_table
 
 BENCHES: Mapping[str, Mapping[str, Part]] = {
@@ -27,21 +29,24 @@ BENCHES: Mapping[str, Mapping[str, Part]] = {
     "durable": durable.PARTS,
     "see": see.PARTS,
 }
+SCIENCE = "science"
+"""It has examples in place of claims, and two tables of its own."""
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line; a name that is not known ends with the names that are."""
+    names = [*BENCHES, SCIENCE]
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("bench", help=f"which benchmark: {', '.join(BENCHES)}")
+    parser.add_argument("bench", help=f"which benchmark: {', '.join(names)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the claims as JSON")
     parser.add_argument("--quick", action="store_true", help="a minute of fewer, shorter rounds")
     parser.add_argument(
         "--only", action="append", metavar="NAME", help="only this part; may be given again"
     )
     options = parser.parse_args(argv)
-    if options.bench not in BENCHES:
-        parser.error(f"no benchmark is named {options.bench!r}; there is: {', '.join(BENCHES)}")
-    parts = BENCHES[options.bench]
+    if options.bench not in names:
+        parser.error(f"no benchmark is named {options.bench!r}; there is: {', '.join(names)}")
+    parts = science_parts() if options.bench == SCIENCE else list(BENCHES[options.bench])
     for name in options.only or []:
         if name not in parts:
             parser.error(f"{options.bench} has no part {name!r}; it has: {', '.join(parts)}")
@@ -69,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = arguments(argv)
     # So that an orderly kill, like Ctrl-C, closes every contestant on its way out.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    if options.bench == SCIENCE:
+        return science(options.only or [], options.quick, options.json)
     effort = Effort(quick=options.quick)
     rows: list[Measurement] = []
     for name, part in BENCHES[options.bench].items():

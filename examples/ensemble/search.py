@@ -46,6 +46,8 @@ CENTRES = 1e-4 * np.array(
         [4047, 8828, 8732, 5743, 1091, 381],
     ]
 )
+PER_SEED = 1_000_000
+"""Seeds of tasks for each seed of a search."""
 LOWEST = -3.32237
 """The minimum of the function (Dixon & Szegö 1978)."""
 
@@ -110,6 +112,7 @@ class Ensemble(Campaign):
         every: int = 32,
         candidates: int = 200,
         by_value: bool = False,
+        seed: int = 0,
         quick: bool = False,
     ) -> None:
         """Plan a search.
@@ -120,6 +123,7 @@ class Ensemble(Campaign):
             every: evaluations for each retraining.
             candidates: random points that each inference task looks at.
             by_value: send the models with each task.
+            seed: of its random points and features.
             quick: a short run.
         """
         self.budget = 96 if quick else budget
@@ -128,7 +132,8 @@ class Ensemble(Campaign):
         self.points: list[list[float]] = []
         self.values: list[float] = []
         self.rounds = 0
-        self.seed = 0
+        self.first_seed = seed * PER_SEED
+        self.asked = 0
         self.given: list[Any] = []
         self.sent_bytes = 0
         """What inference tasks were sent."""
@@ -138,7 +143,9 @@ class Ensemble(Campaign):
 
     async def setup(self) -> None:
         """Begin with random points."""
-        for point in np.random.default_rng(0).random((self.every, DIMENSIONS)).tolist():
+        for point in (
+            np.random.default_rng(self.first_seed).random((self.every, DIMENSIONS)).tolist()
+        ):
             self.submit(hartmann, point)
 
     @on_success(hartmann, every=16)
@@ -154,7 +161,8 @@ class Ensemble(Campaign):
         self.rounds += 1
         known = await self.put(np.array(self.points))
         values = np.array(self.values)
-        seeds = [self.rounds * self.members + n for n in range(self.members)]
+        first = self.first_seed + self.rounds * self.members
+        seeds = [first + n for n in range(self.members)]
         trained = await asyncio.gather(*(self.run(train, known, values, s) for s in seeds))
         self.model_bytes += sum(part.nbytes for model in trained for part in model.values())
         if self.by_value:
@@ -164,8 +172,8 @@ class Ensemble(Campaign):
             await asyncio.gather(*(name.publish(m) for name, m in zip(names, trained, strict=True)))
             self.given = [name.latest for name in names]
         for _ in range(self.every):
-            self.seed += 1
-            self.submit(propose, self.given, self.seed, self.candidates)
+            self.asked += 1
+            self.submit(propose, self.given, self.first_seed + self.asked, self.candidates)
 
     @on_success(propose)
     async def evaluate(self, result: Succeeded) -> None:
@@ -176,7 +184,7 @@ class Ensemble(Campaign):
 
     async def finish(self) -> None:
         """Say what was found, and what was moved for it."""
-        tasks = self.seed
+        tasks = self.asked
         moved = self.sent_bytes if self.by_value else self.sent_bytes + self.model_bytes
         print(f"lowest of {len(self.values)}: {min(self.values):.3f} (there is {LOWEST:.3f})")
         print(

@@ -1,50 +1,37 @@
 """Steered multi-start against all fits to the end: same answer, and at which share of the cost.
 
     python examples/multistart/compare.py --quick
-    python examples/multistart/compare.py            ten seeds, some minutes
+    python examples/multistart/compare.py            ten seeds
 
-The fits are computed for real, each once for all ways; workers are simulated, and a round of a fit
-takes a second on them. Cost is the time of workers, that of cancelled fits included. ``fewer``
-spends as much as halving, on as many of the starts as that is enough for, each fitted to its end.
+The fits are those of `recorded.py`, with the times that were measured, and workers are simulated.
+Cost is the time of workers, that of cancelled fits included. ``fewer`` spends as much as halving,
+on as many of the starts as that is enough for, each fitted to its end.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
-import itertools
-from collections.abc import Iterator
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
-import oscillator
+from oscillator import fit
+from recorded import SEEDS, STARTS, Recorded
 from scipy.stats import spearmanr
 from search import MultiStart
 
-from steerio.testing import Model, simulate
+from steerio.testing import SimulatedRun, simulate
 
 SAME = 1e-3
 """Two misfits are the same answer if they differ by less than this share."""
 KEEPS = (0.5, 0.25)
-
-
-def remember(function: Any) -> Any:
-    """Return a generator function that computes each item of each call once."""
-
-    @functools.cache
-    def begun(*args: Any) -> tuple[list[Any], Iterator[Any]]:
-        return [], function(*args)
-
-    def again(*args: Any) -> Iterator[Any]:
-        known, more = begun(*args)
-        for number in itertools.count():
-            if number == len(known):
-                if (item := next(more, None)) is None:
-                    return
-                known.append(item)
-            yield known[number]
-
-    return again
+WORKERS = 8
+WHOLE = "all to the end"
+POLICY = (
+    "search.py:Halving",
+    "search.py:MultiStart.workers",
+    "search.py:MultiStart.__init__",
+    "search.py:MultiStart.search",
+)
 
 
 class Quiet(MultiStart):
@@ -54,52 +41,111 @@ class Quiet(MultiStart):
         """Say nothing."""
 
 
-def run(starts: int, keep: float, seed: int, workers: int) -> tuple[MultiStart, float]:
-    """Return a search that was simulated, and the seconds that it took."""
+class Found(NamedTuple):
+    """The outcome of a search: its misfit, seconds in tasks and in all, and busy share."""
+
+    misfit: float
+    worker_s: float
+    took_s: float
+    busy: float
+
+
+def run(starts: int, keep: float, seed: int, workers: int, fits: Recorded) -> SimulatedRun[Quiet]:
+    """Simulate a search."""
     search = Quiet(starts=starts, keep=keep, seed=seed)
-    simulated = simulate(search, model=Model(1.0), workers={"fit": workers})
-    return search, simulated.duration_s
+    return simulate(search, model={fit: fits.course}, workers={"fit": workers})
+
+
+def found(simulated: SimulatedRun[Quiet]) -> Found:
+    """Say what came of a search."""
+    busy_s, _ = simulated.worker_seconds()
+    misfit = simulated.campaign.best[0]
+    return Found(misfit, busy_s, simulated.duration_s, simulated.utilisation())
+
+
+def measured(seeds: int, starts: int, workers: int) -> tuple[dict[str, list[Found]], list[float]]:
+    """Return for each way what was found with each seed; and how much early misfits tell."""
+    fits = Recorded()
+    table: dict[str, list[Found]] = {}
+    early: list[float] = []  # of rank correlations
+    for seed in range(1, seeds + 1):
+        whole = run(starts, 1.0, seed, workers, fits)
+        table.setdefault(WHOLE, []).append(found(whole))
+        ended = whole.campaign.trials.ended
+        ends = [each.value[0] for each in ended]
+        ranks: Any = spearmanr([each.reports[0][1] for each in ended], ends)
+        early.append(float(ranks.statistic))
+        for keep in KEEPS:
+            halved = found(run(starts, keep, seed, workers, fits))
+            few = max(1, round(starts * halved.worker_s / table[WHOLE][-1].worker_s))
+            table.setdefault(f"halving, keep {keep:g}", []).append(halved)
+            fewer = found(run(few, 1.0, seed, workers, fits))
+            table.setdefault(f"fewer, as keep {keep:g}", []).append(fewer)
+    return table, early
+
+
+def same_answer(way: list[Found], whole: list[Found]) -> list[bool]:
+    """Say for each seed whether the best minimum was found."""
+    return [a.misfit < b.misfit * (1 + SAME) for a, b in zip(way, whole, strict=True)]
+
+
+def compare(quick: bool = False) -> dict[str, Any]:
+    """Return the table for `python -m bench science`: see its README."""
+    seeds = 2 if quick else SEEDS
+    table, _ = measured(seeds, STARTS, WORKERS)
+    few, _ = measured(seeds, 8, WORKERS)
+    halving, *_ = (way for way in few if way != WHOLE)
+    kept = sum(same_answer(few[halving], few[WHOLE]))
+    time = mean(a.took_s / b.took_s for a, b in zip(few[halving], few[WHOLE], strict=True))
+    return {
+        "setting": f"{STARTS} starts, {WORKERS} workers",
+        "cost": "worker seconds in tasks",
+        "score": "best minimum found, % of seeds",
+        "better": "higher",
+        "ways": [
+            {
+                "way": name,
+                "cost": [each.worker_s for each in table[name]],
+                "score": [100.0 * each for each in same_answer(table[name], table[WHOLE])],
+                "busy": [each.busy for each in table[name]],
+            }
+            for name in (*(way for way in table if way != WHOLE), WHOLE)
+        ],
+        "does_not_pay": f"with as many workers as starts: 8 on 8 take {time:.0%} of the time, and "
+        f"{kept} of {seeds} find the best; if one good fit is enough and good starts are common, "
+        "fewer starts find it nearly as often",
+    }
+
+
+def at_scale(workers: int) -> SimulatedRun[Any]:
+    """Return the search with four starts for each worker, simulated."""
+    return run(4 * workers, 0.5, 1, workers, Recorded())
 
 
 def main() -> None:
     """Run all ways with all seeds, and print the table."""
     parser = argparse.ArgumentParser(description="Halving, against all fits to the end.")
     parser.add_argument("--quick", action="store_true", help="one seed, 8 starts")
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--starts", type=int, default=24)
-    parser.add_argument("--workers", type=int, default=8)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--starts", type=int, default=STARTS)
+    parser.add_argument("--workers", type=int, default=WORKERS)
     asked = parser.parse_args()
     seeds, starts = (1, 8) if asked.quick else (asked.seeds, asked.starts)
-    oscillator.rounds = remember(oscillator.rounds)
-    table: dict[str, list[tuple[bool, float, float]]] = {}
-    early: list[float] = []  # of rank correlations
-    for seed in range(1, seeds + 1):
-        whole, whole_s = run(starts, 1.0, seed, asked.workers)
-        misfit = whole.best[0]
-        ends = [each.value[0] for each in whole.trials.ended]
-        ranks: Any = spearmanr([each.reports[0][1] for each in whole.trials.ended], ends)
-        early.append(float(ranks.statistic))
-
-        def add(name: str, search: MultiStart, seconds: float) -> float:
-            same = search.best[0] < misfit * (1 + SAME)  # noqa: B023 - called in this turn
-            share = search.worker_s / whole.worker_s  # noqa: B023
-            table.setdefault(name, []).append((same, share, seconds / whole_s))  # noqa: B023
-            return share
-
-        add("all to the end", whole, whole_s)
-        for keep in KEEPS:
-            share = add(f"halving, keep {keep:g}", *run(starts, keep, seed, asked.workers))
-            few = max(1, round(share * starts))
-            add(f"fewer, as keep {keep:g}", *run(few, 1.0, seed, asked.workers))
+    if seeds > SEEDS or starts > STARTS:
+        parser.error(f"recorded are {STARTS} starts of {SEEDS} seeds: recorded.py computes more")
+    table, early = measured(seeds, starts, asked.workers)
+    whole = table[WHOLE]
     print(f"{starts} starts, {seeds} seeds, {asked.workers} simulated workers")
     print(f"{'':20}{'same answer':>14}{'share of the cost':>22}{'share of the time':>22}")
-    for name, found in table.items():
-        same, shares, times = zip(*found, strict=True)
-        print(f"{name:20}{sum(same):>8} of {seeds:<3}{spread(shares):>20}{spread(times):>22}")
+    for name, way in table.items():
+        same = sum(same_answer(way, whole))
+        shares = [a.worker_s / b.worker_s for a, b in zip(way, whole, strict=True)]
+        times = [a.took_s / b.took_s for a, b in zip(way, whole, strict=True)]
+        print(f"{name:20}{same:>8} of {seeds:<3}{spread(shares):>20}{spread(times):>22}")
     print(f"rank correlation of the misfits after one round and at the end: {mean(early):.2f}")
 
 
-def spread(values: Any) -> str:
+def spread(values: list[float]) -> str:
     """Return mean and standard deviation, in percent."""
     around = stdev(values) if len(values) > 1 else 0.0
     return f"{100 * mean(values):.0f} +- {100 * around:.0f} %"

@@ -81,14 +81,15 @@ class Screening(Campaign):
 
     Args:
         molecules: how many.
+        first: the number of the first one; others have other durations.
     """
 
     workers: ClassVar = {"simulate": WORKERS, "learn": 0, "infer": 0}
     kinds: ClassVar[Sequence[TaskType[..., Any]]] = (energy, train, infer)
 
-    def __init__(self, molecules: int) -> None:
+    def __init__(self, molecules: int, first: int = 0) -> None:
         # two more than workers are handed out, so that one who comes home finds work there
-        self.todo = Board(self.kinds[0], range(molecules), ahead=2)
+        self.todo = Board(self.kinds[0], range(first, first + molecules), ahead=2)
         self.known: dict[int, float] = {}
 
     async def work_on(self, kind: TaskType[..., Any], *args: Any) -> Any:

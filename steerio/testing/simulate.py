@@ -18,7 +18,7 @@ from steerio.edge.record.record_files import TaskEntry
 from steerio.errors import UsageError
 from steerio.launch.workers import AskedWorkers, check_by_pool, merged_workers, named_workers
 from steerio.model.bounds import seconds
-from steerio.model.events import AnyEvent
+from steerio.model.events import AnyEvent, WorkerMoved
 from steerio.model.settings import Settings
 from steerio.session.argument_checks import Folders, check_given, named_folders
 from steerio.session.memo import open_run
@@ -50,7 +50,7 @@ class SimulatedRun(Generic[C]):
         campaign: C,
         record: MemoryRecord,
         duration_s: float,
-        utilisation: Mapping[str, float],
+        worker_seconds: Mapping[str, tuple[float, float]],
         dropped: Mapping[str, int],
         notes: Mapping[str, float],
         handler_s: Mapping[str, float],
@@ -60,11 +60,13 @@ class SimulatedRun(Generic[C]):
         self.dropped, self.notes = dict(dropped), dict(notes)
         self.handler_s = dict(handler_s)
         self._record = record
-        self._utilisation = dict(utilisation)
+        self._worker_seconds = dict(worker_seconds)
 
     def __repr__(self) -> str:
         ended = ", ".join(f"{count:,} {how}" for how, count in sorted(self.ended.items()))
-        busy = ", ".join(f"{pool} {share:.0%} busy" for pool, share in self._utilisation.items())
+        busy = ", ".join(
+            f"{pool} {self.utilisation(pool):.0%} busy" for pool in self._worker_seconds
+        )
         return (
             f"<SimulatedRun of {type(self.campaign).__name__}: {ended or 'no tasks'} "
             f"in {self.duration_s:,.6g} s; {busy}>"
@@ -90,6 +92,11 @@ class SimulatedRun(Generic[C]):
         """All events as in ``events.jsonl``: the same bytes for the same seed."""
         return self._record.event_log
 
+    @property
+    def moves(self) -> int:
+        """How often a worker went to another pool, and home again."""
+        return sum(isinstance(event, WorkerMoved) for event in self._record.events)
+
     def idle_s(self, pool: str = "") -> dict[str, float]:
         """Return the seconds that workers were idle by cause, in one pool or in all.
 
@@ -104,8 +111,8 @@ class SimulatedRun(Generic[C]):
         idle = self._record.seen(self.duration_s).idle
         return dict(idle.by_pool.get(pool, {}) if pool else idle.by_cause)
 
-    def utilisation(self, pool: str) -> float:
-        """Return the share of their time in a pool that workers spent in tasks, 0 to 1.
+    def utilisation(self, pool: str = "") -> float:
+        """Return the share of their time that workers spent in tasks, 0 to 1, in a pool or in all.
 
         A worker counts for the pool that it is in: while it is lent, for the pool that has borrowed
         it.
@@ -113,10 +120,20 @@ class SimulatedRun(Generic[C]):
         Raises:
             UsageError: there is no such pool.
         """
-        if pool not in self._utilisation:
-            known = ", ".join(self._utilisation)
+        busy_s, present_s = self.worker_seconds(pool)
+        return busy_s / present_s if present_s else 0.0
+
+    def worker_seconds(self, pool: str = "") -> tuple[float, float]:
+        """Return the seconds that workers spent in tasks, and in all, in one pool or in all.
+
+        Raises:
+            UsageError: there is no such pool.
+        """
+        if pool and pool not in self._worker_seconds:
+            known = ", ".join(self._worker_seconds)
             raise UsageError(f"no pool is named {pool!r} (pools here: {known})")
-        return self._utilisation[pool]
+        asked = [self._worker_seconds[pool]] if pool else list(self._worker_seconds.values())
+        return sum(busy_s for busy_s, _ in asked), sum(present_s for _, present_s in asked)
 
 
 def simulate(
@@ -234,11 +251,11 @@ def simulate(
                     end.cancel()
                 if policy is not None:
                     policy.close()
-            utilisation = {pool: cluster.utilisation(pool) for pool in asked}
+            worker_seconds = {pool: cluster.worker_seconds(pool) for pool in asked}
             dropped = cluster.broker.dropped
             took_s = {} if policy is None else policy.busy_s
             return SimulatedRun(
-                campaign, record, loop.time(), utilisation, dropped, session.notes, took_s
+                campaign, record, loop.time(), worker_seconds, dropped, session.notes, took_s
             )
 
     with _collecting_rarely():
