@@ -139,7 +139,7 @@ def _as_floats(given: Any) -> array[float] | None:
     """Return a buffer of floats, as a NumPy array is, as an array; or ``None`` if it is none."""
     numpy: Any = sys.modules.get("numpy")
     if numpy is not None and isinstance(given, numpy.ma.MaskedArray):
-        return None  # its buffer has numbers where it has none
+        return None  # its buffer has numbers also for masked ones
     try:
         view = memoryview(given)
     except TypeError:
