@@ -32,6 +32,8 @@ WALL_LIMIT_S = 600.0
 """Real seconds that a simulation may take, by default."""
 CLEANING_UP_S = 10.0
 """Real seconds that coroutines get for their ``finally`` after a simulation was given up."""
+MOST_TOLD = 30
+"""Tasks that wait which an error names."""
 TURNS_UNWATCHED = 200
 """Turns of a loop from one look at the real clock to the next."""
 _NOTHING: list[tuple[selectors.SelectorKey, int]] = []
@@ -107,9 +109,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._selector.look()
 
     def waiting(self) -> list[str]:
-        """Return the tasks that have not ended, each with the line at which it waits."""
+        """Return the tasks that have not ended, the oldest first, with the lines they wait at."""
         tasks = [task for task in asyncio.all_tasks(self) if isinstance(task, VirtualTask)]
-        return [_whereabouts(task) for task in sorted(tasks, key=hash)]
+        tasks.sort(key=hash)
+        lines = [_whereabouts(task) for task in tasks[:MOST_TOLD]]
+        return [*lines, f"and {len(tasks) - MOST_TOLD} more"] if tasks[MOST_TOLD:] else lines
 
     def awaits_timer(self, background: tuple[type, ...]) -> bool:
         """Whether a callback is due, now or later, that is no method of a ``background`` class."""
@@ -266,15 +270,15 @@ def _copy(box: concurrent.futures.Future[Any], answer: asyncio.Future[Any]) -> N
 
 def _whereabouts(task: asyncio.Task[Any]) -> str:
     """Return a task's name, and the innermost line in it that is not asyncio's own."""
-    where = "has not begun"
+    where = ""
     awaited: Any = task.get_coro()
     while awaited is not None:
         frame: FrameType | None = _part(awaited, "frame")
         code: CodeType | None = _part(awaited, "code")
-        if frame is not None and code is not None and not _of_asyncio(code):
+        if frame is not None and code is not None and (not where or not _of_asyncio(code)):
             where = f"{code.co_qualname} ({code.co_filename}:{frame.f_lineno})"
         awaited = _part(awaited, "await") or _part(awaited, "yieldfrom")
-    return f"{task.get_name()}: {where}"
+    return f"{task.get_name()}: {where or 'has not begun'}"
 
 
 def _part(awaited: Any, what: str) -> Any:

@@ -57,6 +57,20 @@ def test_a_deadlock_is_an_error_that_says_when_and_who_waits() -> None:
     assert "test_loop.py" in vladimir
 
 
+def test_of_many_that_wait_in_a_deadlock_the_first_are_named() -> None:
+    async def main() -> None:
+        never = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            for number in range(1_000):
+                group.create_task(never.wait(), name=f"waiter {number}")
+
+    with pytest.raises(DeadlockError) as raised:
+        run_virtual(main())
+    assert len(raised.value.waiting) == 31
+    assert "waiter 0: Event.wait" in raised.value.waiting[1]
+    assert raised.value.waiting[-1] == "and 971 more"
+
+
 def test_what_waits_in_a_deadlock_is_cancelled() -> None:
     unwound: list[str] = []
 
