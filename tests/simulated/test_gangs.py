@@ -330,6 +330,53 @@ def test_a_board_hands_out_as_many_gangs_as_there_are_workers_for_and_a_view_cou
     assert pool.busy == 0
 
 
+@task(pool="simulate", gang=4)
+def large(number: int) -> int:
+    return number
+
+
+@task(pool="simulate")
+def small(number: int) -> int:
+    return number
+
+
+class Mixed(Campaign):
+    """Entries for single workers occupy a pool when others come, which take all of it at once."""
+
+    workers: ClassVar = {"simulate": 4}
+
+    def __init__(self, one_board: bool, weight: float | None) -> None:
+        self.order: list[int] = []
+        self.large = Board(large, weight=weight)
+        self.small = Board(small, range(100), weight=weight)
+        self.at = self.small if one_board else self.large
+
+    @on_result(small)
+    async def count(self, result: Result) -> None:
+        self.order.append(1)
+        if len(self.order) == 10:
+            for number in range(1_000, 1_003):
+                self.at.add(number, score=1.0, task_type=large)
+
+    @on_result(large)
+    async def see(self, result: Result) -> None:
+        self.order.append(4)
+
+
+@pytest.mark.parametrize(
+    ("one_board", "weight"), [(False, None), (True, None), (False, 1.0), (True, 2.0)]
+)
+def test_entries_for_single_workers_do_not_starve_those_of_gangs(
+    one_board: bool, weight: float | None
+) -> None:
+    model = {small: Model(lambda _, number: 1 + number % 7 / 10), large: Model(1.0)}
+    order = simulate(Mixed(one_board, weight), model=model).campaign.order
+    assert order.count(1) == 100
+    assert order.index(4) < 10 + 2 * 4
+    assert order.count(4) == 3
+    assert 4 not in order[10 + 4 * 4 :]
+
+
 def test_the_story_of_a_gang_names_all_its_workers(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     simulate(Rounds(), model=TOGETHER, faults=[KillWorker(3, pool="simulate")], run_dir=folder)
