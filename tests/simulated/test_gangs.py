@@ -14,6 +14,7 @@ from steerio import (
     Board,
     Campaign,
     Failed,
+    Limits,
     Lost,
     Result,
     Session,
@@ -25,7 +26,7 @@ from steerio import (
     on_result,
     task,
 )
-from steerio.campaign.conductor import drive
+from steerio.campaign.conductor import Conductor, drive
 from steerio.core.lifecycle import State
 from steerio.edge.record.record_files import TASKS_FILE
 from steerio.edge.record.task_past import past_of
@@ -328,6 +329,17 @@ def test_a_board_hands_out_as_many_gangs_as_there_are_workers_for_and_a_view_cou
     assert sum(any(row.busy) for row in rows) >= 4
     (pool,) = [each for each in snapshot.pools if each.name == "simulate"]
     assert pool.busy == 0
+
+
+@in_virtual_time
+async def test_the_workers_of_a_gang_count_each_for_limits_and_for_the_share_that_is_busy() -> None:
+    cluster = SimulatedCluster({"simulate": 2}, model=TOGETHER)
+    async with cluster, cluster.session() as session:
+        conductor = Conductor(Rounds(), session, Limits(worker_s=25))
+        await conductor.run()
+    assert conductor.spent.tasks == 2, "7 and 8 seconds of two workers"
+    assert conductor.spent.worker_s == pytest.approx(30, abs=0.1)
+    assert conductor.pools.used.busy()["simulate"] > 0.9
 
 
 @task(pool="simulate", gang=4)
