@@ -389,6 +389,21 @@ def test_entries_for_single_workers_do_not_starve_those_of_gangs(
     assert 4 not in order[10 + 4 * 4 :]
 
 
+@in_virtual_time
+async def test_a_view_keeps_apart_what_a_worker_does_before_the_rest_of_its_gang_has_ended() -> (
+    None
+):
+    record = MemoryRecord()
+    model = {large: Model(lambda rng, _: rng.uniform(1, 10)), small: Model(1.0)}
+    cluster = SimulatedCluster({"simulate": 4}, record=record, model=model)
+    async with cluster, cluster.session() as session:
+        tasks = [session.submit(large if n % 4 == 0 else small, n) for n in range(40)]
+        await session.gather(*tasks)
+    view = view_of(record)
+    assert all(worker.idle for worker in view.cluster.workers.values())
+    assert len(view.cluster.pool("simulate", 0.0).idle_since) == 4
+
+
 def test_the_story_of_a_gang_names_all_its_workers(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     simulate(Rounds(), model=TOGETHER, faults=[KillWorker(3, pool="simulate")], run_dir=folder)
