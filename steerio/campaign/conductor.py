@@ -287,14 +287,14 @@ class Conductor(RunServices):
         if self.latecomers.discard(task.id) and isinstance(result, Cancelled):
             return  # it never was part of the campaign, and calls no agent
         if not task.replayed:
-            self.pools.used.worked(task.type.pool, result.timings.run_s or 0.0)
+            self.pools.used.worked(task.type.pool, (result.timings.run_s or 0.0) * task.gang)
         if self._keeping is not None:
             self._keeping.snapshots.result()
         self.tally.count(result)
         if task.tags:
             self.desk.task_ended(task, result)
         self.desk.result_told(replayed=task.replayed)
-        reached = self.spent.count(result)
+        reached = self.spent.count(result, task.gang)
         if reached and not self.stopping:
             self._stop_for_limit(reached)
         bad = not isinstance(result, (Succeeded, Cancelled))

@@ -170,10 +170,6 @@ class FedBoard(Generic[K]):
         there = (lane for lane in self._entries.lanes if self._entries.count(lane))
         return list(dict.fromkeys([*self._again_in, *there]))
 
-    def has(self, lane: Lane) -> bool:
-        """Whether entries of a lane are still to be handed out."""
-        return self._entries.count(lane) > 0 or self.had_out(lane)
-
     def had_out(self, lane: Lane) -> bool:
         """Whether entries of a lane were handed out before the run was cut off, and not since."""
         return lane in self._again_in

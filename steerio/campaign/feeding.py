@@ -69,7 +69,7 @@ class Feeder:
         self._watch = BoardWatch(session.client.campaign.announce)
 
     def __repr__(self) -> str:
-        counts = {pool: tasks.by_needs.total() for pool, tasks in self._in_pool.items()}
+        counts = {pool: tasks.taken.total() for pool, tasks in self._in_pool.items()}
         return f"<Feeder {self._boards}, in pools: {counts}>"
 
     @property
@@ -79,7 +79,7 @@ class Feeder:
 
     def uses(self, pool: str) -> bool:
         """Whether tasks of the campaign are outstanding, or wait on boards, for a pool."""
-        if self._in_pool[pool].by_needs:
+        if self._in_pool[pool].taken:
             return True
         return any(lane.pool == pool for board in self._boards for lane in board.lanes)
 
@@ -137,11 +137,11 @@ class Feeder:
 
     def submitted(self, task: Task[Any]) -> None:
         """Take in that a task of the campaign was submitted, by a board or an agent."""
-        self._in_pool[task.type.pool].count(task.needs, task.gang)
+        self._in_pool[task.type.pool].count(task.needs, task.gang, 1)
 
     def waits(self, task: Task[Any], waits: bool) -> None:
         """Take in whether a task waits for others, so that it needs no worker yet."""
-        self._in_pool[task.type.pool].count(task.needs, -task.gang if waits else task.gang)
+        self._in_pool[task.type.pool].count(task.needs, task.gang, -1 if waits else 1)
         if waits:
             self.feed()
 
@@ -169,70 +169,80 @@ class Feeder:
         """Hand out as many entries as may go out now."""
         shared: defaultdict[Lane, list[Board[Any]]] = defaultdict(list)
         for board in self._boards:
-            for lanes in self._alike(board.lanes) if board.left else ():
-                if board.weight is None:
-                    self._feed_from([board], lanes)
-                else:
-                    for lane in lanes:
-                        shared[lane].append(board)
+            if not board.left:
+                continue
+            if board.weight is None:
+                for lanes in self._alike(board.lanes):
+                    self._feed_from(board, lanes)
+            else:
+                for lane in dict.fromkeys(map(_single, board.lanes)):
+                    shared[lane].append(board)
         for lane, boards in shared.items():
-            self._feed_from(boards, [lane])
+            self._feed_in_turn(boards, lane)
         self._watch.changed()
 
     def _alike(self, lanes: list[Lane]) -> Iterable[list[Lane]]:
-        """Return lanes by the workers that fit them now, and how many each entry takes.
-
-        Of lanes that are alike the best entry is to go.
-        """
+        """Return lanes by the workers that fit them now: of those that are alike the best goes."""
         if len(lanes) == 1:
             return [lanes]
         alike: defaultdict[Hashable, list[Lane]] = defaultdict(list)
         for lane in lanes:
             tasks, load = self._in_pool[lane.pool], self._load_of(lane.pool)
-            alike[lane.pool, tasks.workers_for(load, lane.needs), lane.gang].append(lane)
+            alike[lane.pool, tasks.workers_for(load, lane.needs)].append(lane)
         return alike.values()
 
     def _load_of(self, pool: str) -> PoolLoad:
         return self._session.client.watch.pools.get(pool, NOBODY)
 
-    def _feed_from(self, boards: Sequence[Board[Any]], lanes: Sequence[Lane]) -> None:
-        """Hand out entries of some boards for the same workers; of several, in turn by weight.
+    def _feed_from(self, board: Board[Any], lanes: Sequence[Lane]) -> None:
+        """Hand out entries of a board for the same workers."""
+        going = True
+        while going and self._may_feed():
+            able = self._with_room(lanes, board.ahead)
+            entry = board.take_of(able) if able else None
+            going = entry is not None and self._hand_out(board, entry)
 
-        Args:
-            boards: those without a weight are alone.
-            lanes: of a board that is alone there may be several.
-        """
-        room = self._room(lanes[0], max(board.ahead for board in boards))
-        while room > 0 and self._may_feed():
-            room -= 1
-            board = boards[0] if boards[0].weight is None else self._in_turn(boards, lanes[0])
-            entry = None if board is None else board.take_of(lanes)
-            if board is None or entry is None:
-                break
-            self._hand_out(board, entry)
+    def _feed_in_turn(self, boards: Sequence[Board[Any]], lane: Lane) -> None:
+        """Hand out entries of boards with a weight for the same workers, in turn by weight."""
+        ahead, going = max(board.ahead for board in boards), True
+        while going and self._may_feed():
+            able = [
+                (board, lanes)
+                for board in boards
+                if (lanes := self._with_room(_for_workers_of(board, lane), ahead))
+            ]
+            if not able:
+                return
+            board, lanes = self._in_turn(able, lane)
+            entry = board.take_of(lanes)
+            going = entry is not None and self._hand_out(board, entry)
 
-    def _in_turn(self, boards: Sequence[Board[Any]], lane: Lane) -> Board[Any] | None:
+    def _in_turn(
+        self, able: Sequence[tuple[Board[Any], list[Lane]]], lane: Lane
+    ) -> tuple[Board[Any], list[Lane]]:
         """Return the board that hands out next, of those with a weight, and note that it does."""
-        for board in boards:
-            if board.had_out(lane):  # its turn was noted in the incarnation before
-                return board
-        able = [board for board in boards if board.has(lane)]
-        if not able:
-            return None
-        weights = [board.weight or 0.0 for board in able]
-        lags = [board.lags.get(lane, 0.0) for board in able]
+        for board, lanes in able:
+            if any(map(board.had_out, lanes)):  # its turn was noted in the incarnation before
+                return board, lanes
+        weights = [board.weight or 0.0 for board, _ in able]
+        lags = [board.lags.get(lane, 0.0) for board, _ in able]
         for board in self._boards:
-            if board.lags and not board.has(lane):
+            if board.lags and not _for_workers_of(board, lane):
                 share_out(board.lags.pop(lane, 0.0), weights, lags)
         chosen = able[next_in_turn(weights, lags)]
-        for board, lag in zip(able, lags, strict=True):
+        for (board, _), lag in zip(able, lags, strict=True):
             board.lags[lane] = lag
         return chosen
 
-    def _room(self, lane: Lane, ahead: int) -> int:
-        """Return how many more entries may be out for some workers, so many ahead of them."""
-        load = self._load_of(lane.pool)
-        return self._in_pool[lane.pool].room(load, lane.needs, lane.gang, ahead)
+    def _with_room(self, lanes: Iterable[Lane], ahead: int) -> list[Lane]:
+        """Return those lanes of which an entry may go out now."""
+        return [
+            lane
+            for lane in lanes
+            if self._in_pool[lane.pool].has_room(
+                self._load_of(lane.pool), lane.needs, lane.gang, ahead
+            )
+        ]
 
     def idle(self, pool: str) -> int:
         """Return how many workers of a pool have nothing to do, now."""
@@ -240,10 +250,11 @@ class Feeder:
         if load is None or load.paused:
             return 0
         # tasks that are queued beside idle workers do not fit them
-        at_workers = self._in_pool[pool].by_needs.total() - load.queued
+        at_workers = self._in_pool[pool].taken.total() - load.queued
         return max(0, min(load.idle, load.workers - load.starting - at_workers))
 
-    def _hand_out(self, board: Board[Any], out: HandedOut) -> None:
+    def _hand_out(self, board: Board[Any], out: HandedOut) -> bool:
+        """Submit the task of an entry; ``False``: it cannot be."""
         token = current_agent.set(out.cause or self._made_by)
         behind = results_behind.set(out.because)
         chain = chain_behind.set(NOTHING)  # an entry of a board begins something new
@@ -253,7 +264,7 @@ class Feeder:
             task = self._session.submit_with(kind, out.args, {}, call.options, call.tags)
         except Exception as error:  # noqa: BLE001 - of user values, in a callback: ends the campaign
             self._fail(error)
-            return
+            return False
         finally:
             current_agent.reset(token)
             results_behind.reset(behind)
@@ -263,3 +274,14 @@ class Feeder:
             task.ignore_items()
         board.runs(out.key, task)
         self._of_board[task.id] = (board, out.key)
+        return True
+
+
+def _single(lane: Lane) -> Lane:
+    """Return the lane of single entries for the same workers."""
+    return lane._replace(gang=1)
+
+
+def _for_workers_of(board: Board[Any], lane: Lane) -> list[Lane]:
+    """Return the lanes of a board that have entries for the workers of a lane."""
+    return [each for each in board.lanes if _single(each) == lane]

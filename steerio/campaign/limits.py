@@ -112,8 +112,11 @@ class Spent:
         tasks, failures = counted(self.tasks, "task"), counted(self.failures, "failure")
         return f"<Spent {tasks}, {failures}, {self.worker_s:.1f} worker s>"
 
-    def count(self, result: Result) -> str:
-        """Count a result; return which limit is reached, in words, or ``""``."""
+    def count(self, result: Result, gang: int = 1) -> str:
+        """Count a result, of so many workers; return which limit is reached, in words, or ``""``.
+
+        Each worker of a gang counts for as long as the first one took.
+        """
         if isinstance(result, Cancelled):
             return ""
         self.tasks += 1
@@ -124,7 +127,7 @@ class Spent:
                 return self.reached
         else:
             self.failures += 1
-        self.worker_s += result.timings.run_s or 0.0
+        self.worker_s += (result.timings.run_s or 0.0) * gang
         return self.reached
 
     @property

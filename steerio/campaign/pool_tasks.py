@@ -4,11 +4,16 @@ Theory.  Whether another task may go out to some workers depends on the tasks th
 workers fit, whatever their needs.  The needs may differ from task to task, such as a memory that
 was computed for each; so the workers that fit them are found once for each news of the pool, and
 the tasks are counted as they come and go.
+
+A gang goes out as soon as the workers that are left, and those that smaller tasks have, are enough
+for it, and then waits at the broker, which keeps workers for it.  If it waited here until all of
+them are left, smaller tasks would take each that becomes free, and it would never go.  If others as
+large have the rest, these have to end first, and meanwhile smaller tasks take the workers left.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Hashable
 from typing import NamedTuple
 
@@ -20,9 +25,9 @@ NOBODY = PoolLoad(0, 0, 0, 0)
 
 
 class _Fitting(NamedTuple):
-    """The workers that fit a task: their makes, and how many they are."""
+    """The workers that fit a task: the same for needs that the same ones fit, and their number."""
 
-    makes: frozenset[WorkerNeeds]
+    group: Hashable
     workers: int
 
 
@@ -33,61 +38,61 @@ class PoolTasks:
     """
 
     def __init__(self) -> None:
-        self.by_needs: Counter[WorkerNeeds | None] = Counter()
-        """How many workers those with some needs take."""
+        self.taken: Counter[tuple[WorkerNeeds | None, int]] = Counter()
+        """How many workers those with some needs take, by the size of their gangs."""
         self._load = NOBODY
         self._fitting: dict[WorkerNeeds | None, _Fitting] = {}
         """The workers that fit, by the last news of them, for the needs that were asked for."""
-        self._by_makes: Counter[frozenset[WorkerNeeds]] = Counter()
-        """The same of all tasks that just the workers of these makes fit."""
+        self._taken_of: defaultdict[Hashable, Counter[int]] = defaultdict(Counter)
+        """The same of all tasks that just these workers fit."""
 
     def __repr__(self) -> str:
-        return f"<PoolTasks: {self.by_needs.total()}>"
+        return f"<PoolTasks: {self.taken.total()}>"
 
-    def count(self, needs: WorkerNeeds | None, by: int) -> None:
-        """Count so many more workers for tasks with some needs, or fewer."""
-        makes = self._fit(needs).makes  # first: it counts those that are there
-        self.by_needs[needs] += by
-        self._by_makes[makes] += by
+    def count(self, needs: WorkerNeeds | None, gang: int, by: int) -> None:
+        """Count so many more tasks of such needs and gangs, or fewer."""
+        self.taken[needs, gang] += by * gang
+        self._taken_of[self._fit(needs).group][gang] += by * gang
 
     def ended(self, needs: WorkerNeeds | None, gang: int) -> None:
         """Take in that a task has ended."""
-        self.count(needs, -gang)
-        if not self.by_needs[needs]:
-            del self.by_needs[needs]
+        self.count(needs, gang, -1)
+        if not self.taken[needs, gang]:
+            del self.taken[needs, gang]
 
     def workers_for(self, load: PoolLoad, needs: WorkerNeeds | None) -> Hashable:
         """Return the same for needs which the same workers fit; if none does, for no other."""
         self._hear(load)
-        return self._fit(needs).makes or needs
+        return self._fit(needs).group
 
-    def room(self, load: PoolLoad, needs: WorkerNeeds | None, gang: int, ahead: int) -> int:
-        """Return how many more tasks may be out, at this load of the pool.
+    def has_room(self, load: PoolLoad, needs: WorkerNeeds | None, gang: int, ahead: int) -> bool:
+        """Say whether one more task may be out, at this load of the pool.
 
         Args:
             load: of the pool.
-            needs: of the tasks.
-            gang: how many workers each takes.
+            needs: of the task.
+            gang: how many workers it takes.
             ahead: tasks beyond those that there are workers for.
         """
         self._hear(load)
         fitting = self._fit(needs)
-        beside = self._by_makes[fitting.makes] if fitting.makes else self.by_needs[needs]
+        taken = self._taken_of[fitting.group]
         # one goes out even if there is no worker: then the broker tells if there will never be one
-        return (max(gang, fitting.workers) + ahead * gang - beside) // gang
+        left = max(gang, fitting.workers) + ahead * gang - taken.total()
+        return left > 0 and left + sum(n for size, n in taken.items() if size < gang) >= gang
 
     def _hear(self, load: PoolLoad) -> None:
         if load is not self._load:
             self._load = load
             self._fitting.clear()
-            self._by_makes.clear()
-            for each in self.by_needs:
-                self._fit(each)
+            self._taken_of.clear()
+            for (needs, gang), taken in self.taken.items():
+                self._taken_of[self._fit(needs).group][gang] += taken
 
     def _fit(self, needs: WorkerNeeds | None) -> _Fitting:
         found = self._fitting.get(needs)
         if found is None:
             there = self._load.fitting(needs)
-            found = self._fitting[needs] = _Fitting(frozenset(there), sum(there.values()))
-            self._by_makes[found.makes] += self.by_needs[needs]
+            group = frozenset(there) or needs
+            found = self._fitting[needs] = _Fitting(group, sum(there.values()))
         return found

@@ -102,7 +102,7 @@ class TaskOrders:
         by = task.tags.get(co.ORDERED_BY)
         if by is not None:
             task.awaited = True  # no code has its handle, so none can handle a failure
-            self.accounts.worked(by, result.timings.run_s or 0.0)
+            self.accounts.worked(by, (result.timings.run_s or 0.0) * task.gang)
 
     def _submit(self, kind: TaskType[..., Any], entry: OrderedTask) -> int:
         order, tags = entry.order, {co.ORDERED_BY: entry.by}

@@ -177,7 +177,7 @@ def lost(cluster: Cluster, record: TaskRecord, reason: str, guilty: bool, now: f
     """The worker of a part is lost, or how that ended; ``guilty``: the worker itself died."""
     gang = _leave(cluster, record)
     running = gang.task.state == State.RUNNING
-    if running or (gang.failure is not None and record.run not in gang.killed):
+    if running or (gang.failure is not None and record.run not in gang.signalled):
         gang.failure, gang.loss = None, (f"{_rank(gang, record)}: {reason}", guilty)
     if running:
         stop(cluster, gang.task, f"{_rank(gang, record)} was lost", now)

@@ -132,7 +132,7 @@ class GangRecord(Struct, eq=False):
     ended. ``address`` is where the others reach the first. ``first`` is the end of that one, if it
     succeeded, and ``succeeded`` counts those that did. The attempt ends by the ``loss`` of a worker
     (why, and whether the task may be guilty), or else by the ``failure`` that came first. The
-    workers of the runs in ``killed`` were to be killed for it. ``others`` are as in `TaskRecord`.
+    workers of the runs in ``signalled`` were sent signals for that. ``others``: as in `TaskRecord`.
     """
 
     task: TaskRecord
@@ -144,7 +144,7 @@ class GangRecord(Struct, eq=False):
     first: Any = None
     failure: Any = None
     loss: tuple[str, bool] | None = None
-    killed: set[int] = field(default_factory=set[int])
+    signalled: set[int] = field(default_factory=set[int])
 
 
 class WorkerRecord(Struct, eq=False):

@@ -207,6 +207,8 @@ def look_term(cluster: Cluster, run: int, now: float) -> None:
     record = cluster.runs.get(run)
     if record is not None:
         assert record.worker is not None
+        if record.rank >= 0:  # if the worker ends now, the signal may be why
+            cluster.gangs[record.task_id].signalled.add(run)
         cluster.effects.append(Signal(record.worker, run, "term"))
         cluster.look_later(now + record.options.cancel_grace_s, Due.KILL, run)
 
@@ -216,8 +218,6 @@ def look_kill(cluster: Cluster, run: int, now: float) -> None:
     record = cluster.runs.get(run)
     if record is not None:
         assert record.worker is not None
-        if record.rank >= 0:
-            cluster.gangs[record.task_id].killed.add(run)
         cluster.effects.append(Signal(record.worker, run, "kill"))
         cluster.look_later(now + cluster.settings.beat_s, Due.KILL, run)
 

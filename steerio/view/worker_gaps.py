@@ -73,12 +73,14 @@ class WorkerGaps:
         self._stalls.append((begin, end))
 
     def leave(self, task: OpenTask, at: float) -> None:
-        """Note that a worker has a task no more."""
+        """Note that a worker has a task no more, or those of a gang."""
         pool = task.pool
         pool.running.step(at, -1)
+        worker = self._cluster.workers.get(task.worker or "")
         if task.others:
             self._leave_gang(task, at)
-        worker = self._cluster.workers.get(task.worker or "")
+            if worker is not None and worker.began != task.reached:
+                return
         if worker is not None:
             if worker.pool != pool.name:
                 pool = self._cluster.pool(worker.pool, at)
@@ -86,12 +88,15 @@ class WorkerGaps:
             task.before, worker.ended = worker.ended, None
 
     def _leave_gang(self, task: OpenTask, at: float) -> None:
-        """Note that the other workers of a gang have it no more."""
+        """Note that the other workers of a gang have it no more.
+
+        Each is free once its own part has ended, so it may have begun another task meanwhile.
+        """
         others, task.others = task.others or [], None
         task.pool.running.step(at, -len(others))
         for name in others:
             worker = self._cluster.workers.get(name)
-            if worker is not None:
+            if worker is not None and worker.began == task.reached:
                 self._cluster.free(worker, self._cluster.pool(worker.pool, at), at)
                 worker.ended = None
 

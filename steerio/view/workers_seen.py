@@ -31,6 +31,7 @@ class WorkerSeen:
         ended: when the function of its last task ended, on the worker; ``None`` before that.
         home: the pool that has lent it, or empty.
         idle: whether the broker knows of no task that it has.
+        began: when it began the last task that it had.
     """
 
     pool: str
@@ -40,6 +41,7 @@ class WorkerSeen:
     ended: float | None = None
     home: str = ""
     idle: bool = True
+    began: float | None = None
 
 
 class WorkersSeen:
@@ -181,7 +183,7 @@ class WorkersSeen:
     def begins(self, worker: WorkerSeen, at: float) -> float:
         """End a gap of a worker's pool, for it has a task; return since when that lasted."""
         since = self.pool(worker.pool, at).begun() if worker.idle else None
-        worker.idle = False
+        worker.idle, worker.began = False, at
         return worker.free_at if since is None else since
 
     def _queue_s(self, pool: PoolFigures, at: float) -> float:

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 
 from steerio.edge.record import trace_events
 from steerio.edge.record.by_task import NumberByTask
-from steerio.edge.record.record_files import TASKS_FILE, AttemptEntry, RecordFiles, TaskEntry
+from steerio.edge.record.record_files import (
+    TASKS_FILE,
+    AttemptEntry,
+    RankEntry,
+    RecordFiles,
+    TaskEntry,
+)
 from steerio.edge.record.record_lines import TASK_COLUMNS
 from steerio.edge.record.trace_export import export_trace
 from steerio.edge.record.trace_tracks import Track
@@ -60,6 +66,31 @@ def started(number: int, at: float, task: int, worker: str = "w1") -> ev.TaskSta
 
 def ended(number: int, at: float, task: int, worker: str | None = "w1") -> ev.TaskEnded:
     return ev.TaskEnded(number, at, task, "search:energy", "simulate", 1, worker, "succeeded", 1.0)
+
+
+def test_a_gang_is_on_the_tracks_of_all_its_workers(tmp_path: Path) -> None:
+    others = [RankEntry("w2", "node", 1.5, 2.0), RankEntry("w3", "far", None, None)]
+    events = [
+        *[ev.WorkerJoined(n, 0.0, f"w{n}", "simulate", "node", n) for n in (1, 2)],
+        ev.TaskStarted(3, 1.0, 1, "search:energy", "simulate", 1, "w1", ("w2", "w3")),
+        ended(4, 2.5, 1),
+        ev.TaskStarted(5, 3.0, 2, "search:energy", "simulate", 1, "w1", ("w2",)),
+        queued(6, 4.0, 3),
+    ]
+    trace = trace_of(make(tmp_path, [ran(1, "w1", 1.0, 2.5, others=others)], events))
+    assert trace.runs() == [
+        ("far: simulate", "w3", "energy", 1 * S, 2_500_000, "succeeded"),
+        ("node: simulate", "w1", "energy", 1 * S, 2_500_000, "succeeded"),
+        ("node: simulate", "w2", "energy", 1_500_000, 2 * S, "succeeded"),
+    ]
+    shown = {run["args"]["worker"]: run["args"] for run in trace.by_phase["X"]}
+    assert [(name, each.get("rank")) for name, each in sorted(shown.items())] == [
+        ("w1", None), ("w2", 1), ("w3", 2),
+    ]  # fmt: skip
+    open_on = [run["tid"] for run in trace.by_phase["B"]]
+    assert len(set(open_on)) == len(open_on) == 2, "of the one that goes on"
+    busy = [each["args"]["busy"] for each in trace.by_phase["C"] if each["name"] == "workers"]
+    assert busy == [3, 0, 2, 2]
 
 
 def test_each_run_is_on_the_track_of_its_worker(tmp_path: Path) -> None:

@@ -385,15 +385,17 @@ def test_a_worker_that_died_counts_before_the_errors_that_this_made() -> None:
     assert [rank.worker for rank in task.earlier[0].others or ()] == [second.worker.name]
 
 
-def test_a_worker_that_was_killed_as_it_did_not_stop_is_no_loss() -> None:
+@pytest.mark.parametrize("signal", ["term", "kill"])
+def test_a_worker_that_ends_by_the_signals_to_stop_it_is_no_loss(signal: str) -> None:
     scene = Scene({"simulate": 2})
     task = scene.submit(gang=2)
     first, second = ranks(scene, task)
     error = RemoteError("ValueError", "", "")
     scene.core.reported(first.run, "failed", 0.0, 0.0, 0.0, error=error)
     scene.tick(0.3)
-    scene.tick(0.3)
-    assert scene.effects(Signal)[-1].signal == "kill"
+    if signal == "kill":
+        scene.tick(0.3)
+    assert scene.effects(Signal)[-1].signal == signal
     assert second.worker is not None
     scene.exit(second.worker, second.run)
     assert scene.ending(task).ended_as == "failed"

@@ -14,6 +14,7 @@ from steerio import (
     Board,
     Campaign,
     Failed,
+    Limits,
     Lost,
     Result,
     Session,
@@ -25,7 +26,7 @@ from steerio import (
     on_result,
     task,
 )
-from steerio.campaign.conductor import drive
+from steerio.campaign.conductor import Conductor, drive
 from steerio.core.lifecycle import State
 from steerio.edge.record.record_files import TASKS_FILE
 from steerio.edge.record.task_past import past_of
@@ -328,6 +329,79 @@ def test_a_board_hands_out_as_many_gangs_as_there_are_workers_for_and_a_view_cou
     assert sum(any(row.busy) for row in rows) >= 4
     (pool,) = [each for each in snapshot.pools if each.name == "simulate"]
     assert pool.busy == 0
+
+
+@in_virtual_time
+async def test_the_workers_of_a_gang_count_each_for_limits_and_for_the_share_that_is_busy() -> None:
+    cluster = SimulatedCluster({"simulate": 2}, model=TOGETHER)
+    async with cluster, cluster.session() as session:
+        conductor = Conductor(Rounds(), session, Limits(worker_s=25))
+        await conductor.run()
+    assert conductor.spent.tasks == 2, "7 and 8 seconds of two workers"
+    assert conductor.spent.worker_s == pytest.approx(30, abs=0.1)
+    assert conductor.pools.used.busy()["simulate"] > 0.9
+
+
+@task(pool="simulate", gang=4)
+def large(number: int) -> int:
+    return number
+
+
+@task(pool="simulate")
+def small(number: int) -> int:
+    return number
+
+
+class Mixed(Campaign):
+    """Entries for single workers occupy a pool when others come, which take all of it at once."""
+
+    workers: ClassVar = {"simulate": 4}
+
+    def __init__(self, one_board: bool, weight: float | None) -> None:
+        self.order: list[int] = []
+        self.large = Board(large, weight=weight)
+        self.small = Board(small, range(100), weight=weight)
+        self.at = self.small if one_board else self.large
+
+    @on_result(small)
+    async def count(self, result: Result) -> None:
+        self.order.append(1)
+        if len(self.order) == 10:
+            for number in range(1_000, 1_003):
+                self.at.add(number, score=1.0, task_type=large)
+
+    @on_result(large)
+    async def see(self, result: Result) -> None:
+        self.order.append(4)
+
+
+@pytest.mark.parametrize(
+    ("one_board", "weight"), [(False, None), (True, None), (False, 1.0), (True, 2.0)]
+)
+def test_entries_for_single_workers_do_not_starve_those_of_gangs(
+    one_board: bool, weight: float | None
+) -> None:
+    model = {small: Model(lambda _, number: 1 + number % 7 / 10), large: Model(1.0)}
+    order = simulate(Mixed(one_board, weight), model=model).campaign.order
+    assert order.count(1) == 100
+    assert order.index(4) < 10 + 2 * 4
+    assert order.count(4) == 3
+    assert 4 not in order[10 + 4 * 4 :]
+
+
+@in_virtual_time
+async def test_a_view_keeps_apart_what_a_worker_does_before_the_rest_of_its_gang_has_ended() -> (
+    None
+):
+    record = MemoryRecord()
+    model = {large: Model(lambda rng, _: rng.uniform(1, 10)), small: Model(1.0)}
+    cluster = SimulatedCluster({"simulate": 4}, record=record, model=model)
+    async with cluster, cluster.session() as session:
+        tasks = [session.submit(large if n % 4 == 0 else small, n) for n in range(40)]
+        await session.gather(*tasks)
+    view = view_of(record)
+    assert all(worker.idle for worker in view.cluster.workers.values())
+    assert len(view.cluster.pool("simulate", 0.0).idle_since) == 4
 
 
 def test_the_story_of_a_gang_names_all_its_workers(tmp_path: Path) -> None:

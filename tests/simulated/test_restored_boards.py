@@ -79,7 +79,7 @@ def test_handing_out_again_is_no_more_work_for_one_entry_if_there_are_many() -> 
         def work() -> None:
             while again.left:
                 (lane, *_) = again.lanes
-                assert again.has(lane)
+                assert lane in again.lanes
                 assert again.had_out(lane)
                 assert again.take(lane) is not None
 

@@ -50,6 +50,13 @@ def attempts_of(line: Any) -> Iterator[dict[str, Any]]:
         yield {**last, "reason": line.ended_as}
 
 
+def parts_of(attempt: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the parts of the other workers of its gang in an attempt, each as an attempt."""
+    for place, other in enumerate(listed(attempt.get("others")), start=1):
+        times = {"started": None, "ended": None, "others": None}
+        yield {**attempt, **times, **fields_of(other), "rank": place}
+
+
 def fields_of(value: Any) -> dict[str, Any]:
     """Return the fields of a value of the record; none if it is no object."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from steerio.edge.record.by_task import NumberByTask
+from steerio.edge.record.export_files import listed
 from steerio.edge.record.record_lines import EventLine
 from steerio.edge.record.trace_tracks import Emit, Track, Tracks, function_name
 
@@ -50,10 +51,10 @@ class _PoolCount:
 
 
 class _Running(msgspec.Struct, frozen=True):
-    """A run that has begun and not ended."""
+    """A run that has begun and not ended, and its workers with their nodes: several of a gang."""
 
     line: EventLine
-    node: str
+    workers: list[tuple[str, str]]
 
 
 class EventTrace:
@@ -97,7 +98,7 @@ class EventTrace:
         self._now = max(self._now, at)
         kind = event.type
         if kind in ("TaskQueued", "TaskStarted", "TaskRetried", "TaskEnded"):
-            self._of_task(event, at)
+            self._of_task(event, at, text)
         elif kind == "PoolChanged":
             self._workers_changed(event, at, text)
         elif kind == "WorkerJoined":
@@ -133,25 +134,27 @@ class EventTrace:
 
     # -- tasks ------------------------------------------------------------------------------------
 
-    def _of_task(self, event: EventLine, at: int) -> None:
+    def _of_task(self, event: EventLine, at: int, text: bytes) -> None:
         task_id = event.task_id
         if not isinstance(task_id, int):
             return
-        before = self._state[task_id]
+        before, run = self._state[task_id], self._running.pop(task_id, None)
         if before:
-            self._add(self._order[before // 4], before % 4, -1, at)
-        is_busy = event.type == "TaskStarted"
+            number = 1 if run is None else len(run.workers)
+            self._add(self._order[before // 4], before % 4, -number, at)
         if event.type == "TaskEnded":
             self._state[task_id] = 0
-        else:
-            state = _BUSY if is_busy else _QUEUED
-            place = self._place(str(event.pool))
-            self._state[task_id] = place * 4 + state
-            self._add(self._order[place], state, 1, at)
-        if is_busy:
-            self._running[task_id] = _Running(event, self._nodes.get(str(event.worker), "None"))
-        else:
-            self._running.pop(task_id, None)
+            return
+        state, number = _QUEUED, 1
+        if event.type == "TaskStarted":
+            others = listed(_fields(text).get("others")) if b'"others"' in text else []
+            names = [str(event.worker), *map(str, others)]
+            workers = [(name, self._nodes.get(name, "None")) for name in names]
+            self._running[task_id] = _Running(event, workers)
+            state, number = _BUSY, len(workers)
+        place = self._place(str(event.pool))
+        self._state[task_id] = place * 4 + state
+        self._add(self._order[place], state, number, at)
 
     def _place(self, pool: str) -> int:
         place = self._places.get(pool)
@@ -165,19 +168,20 @@ class EventTrace:
         line = run.line
         if self._has_ended(line.task_id):
             return
-        begin = self._micros(line.at) or 0
-        track = self._tracks.of_worker(run.node, str(line.pool), str(line.worker))
-        begin, end = track.take(begin, max(begin, self._now if until is None else until))
-        event: dict[str, Any] = {
-            "ph": "B" if until is None else "X",
-            "name": function_name(str(line.task_type)),
-            "cat": "running" if until is None else "cut off",
-            "ts": begin,
-            "pid": track.pid,
-            "tid": track.tid,
-            "args": {"task_id": line.task_id, "attempt": line.attempt},
-        }
-        self._emit(event if until is None else {**event, "dur": end - begin})
+        at = self._micros(line.at) or 0
+        for worker, node in run.workers:
+            track = self._tracks.of_worker(node, str(line.pool), worker)
+            begin, end = track.take(at, max(at, self._now if until is None else until))
+            event: dict[str, Any] = {
+                "ph": "B" if until is None else "X",
+                "name": function_name(str(line.task_type)),
+                "cat": "running" if until is None else "cut off",
+                "ts": begin,
+                "pid": track.pid,
+                "tid": track.tid,
+                "args": {"task_id": line.task_id, "attempt": line.attempt},
+            }
+            self._emit(event if until is None else {**event, "dur": end - begin})
 
     # -- counters ---------------------------------------------------------------------------------
 

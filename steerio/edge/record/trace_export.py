@@ -22,6 +22,7 @@ from steerio.edge.record.export_files import (
     fresh_stream,
     in_utf8,
     listed,
+    parts_of,
     said_of_run,
 )
 from steerio.edge.record.record_head import read_head
@@ -119,6 +120,8 @@ class _TaskTrace:
             if run is None:
                 continue
             first = first or run
+            for part in parts_of(attempt):
+                self._run(line, part, is_last)
             if is_last and _is_id(task_id):
                 self._track_of[task_id], self._began_at[task_id], self._ended_at[task_id] = run
         if first is not None:
@@ -205,6 +208,9 @@ def _shown(line: Any, attempt: dict[str, Any] | None) -> dict[str, Any]:
     if isinstance(sent, (int, float)) and isinstance(line.queued, (int, float)):
         shown["waited_s"] = round(sent - line.queued, 6)
     shown |= {name: getattr(line, name) for name in SHOWN_LATER}
+    if attempt is not None and "rank" in attempt:
+        shown |= {name: attempt.get(name) for name in ("worker", "node", "rank")}
+        shown["value"] = None
     return {name: value for name, value in shown.items() if value not in _NOTHING}
 
 
