@@ -14,6 +14,7 @@ from steerio import (
     Board,
     Campaign,
     Failed,
+    Limits,
     Lost,
     Result,
     Session,
@@ -328,6 +329,13 @@ def test_a_board_hands_out_as_many_gangs_as_there_are_workers_for_and_a_view_cou
     assert sum(any(row.busy) for row in rows) >= 4
     (pool,) = [each for each in snapshot.pools if each.name == "simulate"]
     assert pool.busy == 0
+
+
+def test_a_limit_of_worker_seconds_counts_each_worker_of_a_gang() -> None:
+    run = simulate(Rounds(), model=TOGETHER, limits=Limits(worker_s=13))
+    ended = [event for event in run.events if isinstance(event, TaskEnded)]
+    succeeded = [event for event in ended if event.ended_as == "succeeded"]
+    assert [round(event.run_s or 0) for event in succeeded] == [7, 8], "those that ran then"
 
 
 def test_the_story_of_a_gang_names_all_its_workers(tmp_path: Path) -> None:
