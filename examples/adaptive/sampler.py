@@ -51,12 +51,14 @@ class Walk:
         number: the seed of its random numbers.
         places: the bins of its start and its frames.
         items: how many have come.
+        halted: whether it was told to end.
     """
 
     def __init__(self, start: Start, number: int) -> None:
         self.start, self.number = start, number
         self.places: list[int] = places_of(np.array([start[:2]])).tolist()
         self.items = 0
+        self.halted = False
 
 
 class Team:

@@ -11,7 +11,6 @@ halted. The campaign ends once the teams agree, or when it has its frames.
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from typing import ClassVar
 
 import numpy as np
@@ -66,8 +65,13 @@ class Adaptive(Campaign):
             await self.checkpoint()
             walk = team.begin()
             self.walks[walk.number] = walk
-            with suppress(TaskCancelled, TaskLost):  # it was halted, or has lost three workers
+            try:
                 await self.run(replica, walk.start, walk.number)
+            except TaskCancelled:
+                if not walk.halted:  # the campaign is stopped
+                    raise
+            except TaskLost:  # it has lost three workers
+                pass
 
     @on_item(replica)
     async def follow(self, item: StreamedItem) -> None:
@@ -78,6 +82,7 @@ class Adaptive(Campaign):
             return  # its worker was lost, and it repeats what is known
         self.frames += len(item.value.torsions)
         if not self.teams[number % TEAMS].learn(walk, item.value):
+            walk.halted = True
             item.task.cancel("it teaches little")
 
     @agent
@@ -99,6 +104,8 @@ class Adaptive(Campaign):
 
     async def finish(self) -> None:
         """Say what was found."""
+        if not self.frames:
+            return
         share, around = agreement(self.teams)
         length = self.frames * FRAME_PS / 1000
         print(f"{len(self.walks)} replicas, {length:.1f} ns, {self.bins} bins")

@@ -169,6 +169,8 @@ class Control(Campaign):
 
     async def finish(self) -> None:
         """Say how it went."""
+        if not self.shots:
+            return
         shares = [shot.share for shot in self.shots]
         print(
             f"{len(shares)} shots, {np.mean(shares):.1%} on the target "

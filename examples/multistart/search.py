@@ -71,7 +71,7 @@ class MultiStart(Campaign):
     workers: ClassVar = {"fit": 2}
 
     def __init__(
-        self, starts: int = 24, keep: float = 0.5, seed: int = 1, quick: bool = False
+        self, starts: int = 24, keep: float = 0.5, seed: int = 2, quick: bool = False
     ) -> None:
         self.trials = Trials(8 if quick else starts)
         self.halving = Halving(seed, keep)
@@ -94,6 +94,9 @@ class MultiStart(Campaign):
 
     async def finish(self) -> None:
         """Say what was found."""
+        if not self.trials.counts["succeeded"]:
+            print("no fit has come to its end")
+            return
         misfit, *point = self.best
         rounds = sum(len(each.reports) for each in self.trials.ended)
         found = ", ".join(f"{name} {value:.3f}" for name, value in zip(NAMES, point, strict=True))

@@ -27,6 +27,7 @@ from steerio.campaign.order_desk import OrderDesk
 from steerio.campaign.pool_watch import PoolWatch
 from steerio.campaign.run_services import RunServices
 from steerio.campaign.unhandled import Unhandled
+from steerio.campaign.usage import worker_seconds
 from steerio.errors import UsageError
 from steerio.model.results import Cancelled, Result, Succeeded
 from steerio.session.chains import KnownChains, chain_under_way
@@ -287,7 +288,7 @@ class Conductor(RunServices):
         if self.latecomers.discard(task.id) and isinstance(result, Cancelled):
             return  # it never was part of the campaign, and calls no agent
         if not task.replayed:
-            self.pools.used.worked(task.type.pool, (result.timings.run_s or 0.0) * task.gang)
+            self.pools.used.worked(task.type.pool, worker_seconds(result, task.gang))
         if self._keeping is not None:
             self._keeping.snapshots.result()
         self.tally.count(result)

@@ -6,6 +6,7 @@ import math
 
 from msgspec import Struct, structs
 
+from steerio.campaign.usage import worker_seconds
 from steerio.errors import UsageError
 from steerio.model.bounds import real
 from steerio.model.results import Cancelled, Result, Succeeded
@@ -27,8 +28,8 @@ class Limits(Struct, frozen=True, kw_only=True):
         failures: tasks that did not succeed.  Up to this number they are tolerated, and need no
             ``on_failure``; one more stops the campaign.
         wall_s: seconds since the campaign began.
-        worker_s: seconds that workers spent inside tasks, summed over workers; recalled tasks count
-            for none.
+        worker_s: seconds that workers spent inside tasks, summed over workers (each of a gang
+            for as long as its first); recalled tasks count for none.
         drain: whether running tasks may end (queued ones are cancelled in any case).
         drain_s: seconds that they may go on after ``wall_s`` have passed; then they are cancelled.
         calls_s: seconds that calls under way may go on after running tasks were cancelled because
@@ -113,10 +114,7 @@ class Spent:
         return f"<Spent {tasks}, {failures}, {self.worker_s:.1f} worker s>"
 
     def count(self, result: Result, gang: int = 1) -> str:
-        """Count a result, of so many workers; return which limit is reached, in words, or ``""``.
-
-        Each worker of a gang counts for as long as the first one took.
-        """
+        """Count a result of so many workers; return which limit is reached, in words, or ``""``."""
         if isinstance(result, Cancelled):
             return ""
         self.tasks += 1
@@ -127,7 +125,7 @@ class Spent:
                 return self.reached
         else:
             self.failures += 1
-        self.worker_s += (result.timings.run_s or 0.0) * gang
+        self.worker_s += worker_seconds(result, gang)
         return self.reached
 
     @property

@@ -17,6 +17,7 @@ import msgspec
 from steerio.campaign.budgets import GiverAccounts
 from steerio.campaign.demand import known_types
 from steerio.campaign.prepared_orders import Concludes, OrderedRun, PreparedOrder, order_by
+from steerio.campaign.usage import worker_seconds
 from steerio.edge.record.entries import OrderedTask
 from steerio.errors import UsageError, guess
 from steerio.model import campaign_orders as co
@@ -102,7 +103,7 @@ class TaskOrders:
         by = task.tags.get(co.ORDERED_BY)
         if by is not None:
             task.awaited = True  # no code has its handle, so none can handle a failure
-            self.accounts.worked(by, (result.timings.run_s or 0.0) * task.gang)
+            self.accounts.worked(by, worker_seconds(result, task.gang))
 
     def _submit(self, kind: TaskType[..., Any], entry: OrderedTask) -> int:
         order, tags = entry.order, {co.ORDERED_BY: entry.by}

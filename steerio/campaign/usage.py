@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
+from steerio.model.results import Result
 from steerio.model.status import PoolLoad
+
+
+def worker_seconds(result: Result, gang: int) -> float:
+    """Return the time that workers took for a task: each of a gang for as long as its first."""
+    return gang * (result.timings.run_s or 0.0)
 
 
 class UsedTime:
@@ -26,7 +32,7 @@ class UsedTime:
         return f"<UsedTime {sum(self._worked_s.values()):.1f} worker s>"
 
     def worked(self, pool: str, seconds: float) -> None:
-        """Count an attempt of this length in a pool."""
+        """Count so much time of workers in a pool."""
         self._worked_s[pool] += seconds
 
     def look(self, pools: Mapping[str, PoolLoad], now: float) -> None:

@@ -151,6 +151,8 @@ def ended(
     """A worker of a gang has ended its part; returns its value in the store if that is not used."""
     gang = _leave(cluster, record, ending.started, ending.ended)
     task, unused = gang.task, ending.stored
+    if record.rank == 0:
+        gang.times = ending.started, ending.ended
     if ended_as == "succeeded":
         gang.succeeded += 1
         if record.rank == 0:
@@ -234,11 +236,9 @@ def _look_over(cluster: Cluster, gang: GangRecord, now: float) -> None:
         lose(cluster, task, *gang.loss, now)
     elif gang.failure is not None:
         bad = gang.failure
-        fail(cluster, task, "failed", bad.body, bad.frames, bad.error, bad.started, bad.ended, now)
-    elif first is not None:
-        settle_stopped(cluster, task, now, first.started, first.ended)
+        fail(cluster, task, "failed", bad.body, bad.frames, bad.error, *gang.times, now)
     else:
-        settle_stopped(cluster, task, now)
+        settle_stopped(cluster, task, now, *gang.times)
     if first is not None and first.stored is not None:
         cluster.holdings.task_lets_go(first.stored.name)
 

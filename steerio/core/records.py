@@ -132,7 +132,8 @@ class GangRecord(Struct, eq=False):
     ended. ``address`` is where the others reach the first. ``first`` is the end of that one, if it
     succeeded, and ``succeeded`` counts those that did. The attempt ends by the ``loss`` of a worker
     (why, and whether the task may be guilty), or else by the ``failure`` that came first. The
-    workers of the runs in ``signalled`` were sent signals for that. ``others``: as in `TaskRecord`.
+    workers of the runs in ``signalled`` were sent signals for that. ``others`` are as in
+    `TaskRecord`; ``times`` are those at which the first began and ended, as far as known.
     """
 
     task: TaskRecord
@@ -143,6 +144,7 @@ class GangRecord(Struct, eq=False):
     succeeded: int = 0
     first: Any = None
     failure: Any = None
+    times: tuple[float | None, float | None] = (None, None)
     loss: tuple[str, bool] | None = None
     signalled: set[int] = field(default_factory=set[int])
 

@@ -425,6 +425,25 @@ def test_a_gang_that_is_cancelled_is_stopped_whole() -> None:
     assert scene.ending(task).ended_as == "cancelled"
 
 
+def test_the_times_of_a_gang_that_is_stopped_are_those_of_its_first_worker() -> None:
+    scene = Scene({"simulate": 2})
+    cancelled, failed = scene.submit(gang=2), scene.submit(gang=2)
+    first, second = ranks(scene, cancelled)
+    scene.cancel(cancelled)
+    scene.core.reported(first.run, "cancelled", 1.0, 3.0, 3.0)
+    scene.core.reported(second.run, "cancelled", 2.0, 4.0, 4.0)
+    scene.settle_down()
+    ending = scene.ending(cancelled)
+    assert (ending.ended_as, ending.started, ending.ended) == ("cancelled", 1.0, 3.0)
+    first, second = ranks(scene, failed)
+    error = RemoteError("ValueError", "no", "a traceback")
+    scene.core.reported(second.run, "failed", 6.0, 7.0, 7.0, error=error)
+    scene.core.reported(first.run, "cancelled", 5.0, 8.0, 8.0)
+    scene.settle_down()
+    ending = scene.ending(failed)
+    assert (ending.ended_as, ending.started, ending.ended) == ("failed", 5.0, 8.0)
+
+
 def test_a_cancelled_gang_is_cancelled_whether_its_workers_die_or_give_their_parts_back() -> None:
     scene = Scene({"simulate": 2})
     task = scene.submit(gang=2, retries=Retries(lost=3))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from steerio import TaskEnded
 from steerio.testing import KillWorker, simulate
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "adaptive"
@@ -45,6 +46,15 @@ def test_teams_learn_the_same_if_workers_are_killed(compare: ModuleType) -> None
         assert one.counts.sum() >= 250
         assert np.array_equal(one.moved, other.moved)
         assert np.array_equal(one.begun, other.begun)
+
+
+def test_a_campaign_that_is_stopped_begins_no_other_replica(compare: ModuleType) -> None:
+    model = {compare.replica: partial(compare.Recording().draw, way="steered")}
+    campaign = compare.Replayed(within=0.0, nanoseconds=1.0)
+    ran = simulate(campaign, model=model, workers={"dynamics": 2}, until_s=1.0)
+    ended = [event.at for event in ran.events if isinstance(event, TaskEnded)]
+    assert 10 < len(ended) < 200
+    assert len(ran.campaign.walks) <= len(ended)
 
 
 def test_steering_halts_replicas_early(compare: ModuleType) -> None:

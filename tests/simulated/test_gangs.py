@@ -404,6 +404,13 @@ async def test_a_view_keeps_apart_what_a_worker_does_before_the_rest_of_its_gang
     assert len(view.cluster.pool("simulate", 0.0).idle_since) == 4
 
 
+def test_a_limit_of_worker_seconds_counts_each_worker_of_a_gang() -> None:
+    run = simulate(Rounds(), model=TOGETHER, limits=Limits(worker_s=13))
+    ended = [event for event in run.events if isinstance(event, TaskEnded)]
+    succeeded = [event for event in ended if event.ended_as == "succeeded"]
+    assert [round(event.run_s or 0) for event in succeeded] == [7, 8], "those that ran then"
+
+
 def test_the_story_of_a_gang_names_all_its_workers(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     simulate(Rounds(), model=TOGETHER, faults=[KillWorker(3, pool="simulate")], run_dir=folder)

@@ -50,6 +50,13 @@ def new(kind: Any = None, **given: Any) -> Any:
     return (kind or compare.InMemory)(**{"shots": SHOTS, "particles": 200, **given})
 
 
+def test_a_campaign_that_ends_before_the_first_shot_says_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asyncio.run(new(control.Control).finish())
+    assert capsys.readouterr().out == ""
+
+
 # -- deadlines ------------------------------------------------------------------------------------
 
 
