@@ -37,6 +37,19 @@ BLOCKS, OF_BLOCKS = 10, 2.26
 """Of one trajectory; and the half-width of the 95 % interval of their mean, in standard errors."""
 WORKERS = 8
 PER_WORKER_NS = 0.02
+SEEDS, NANOSECONDS, QUICK_NS, WITHIN = 10, 10.0, 2.0, 0.1
+ONE = "one trajectory"
+NAMES: dict[Way, str] = {
+    "steered": "steered",
+    "whole": "begun as steered, halted never",
+    "random": "begun in any bin that was seen",
+    "long": "going on and on",
+}
+POLICY = (
+    *(f"search.py:Adaptive.{name}" for name in ("workers", "__init__", "explore", "follow")),
+    "search.py:Adaptive.judge",
+    *(f"sampler.py:{name}" for name in ("Walk", "Team", "share_of", "reached", "agreement")),
+)
 NO_ATOMS = np.empty((FRAMES, 0), np.float32)
 
 
@@ -110,6 +123,7 @@ class Outcome(NamedTuple):
         replicas: how many were begun.
         bins: that were seen.
         busy: the share of their time in which workers were busy.
+        worker_s: seconds of workers in tasks.
     """
 
     share: float
@@ -118,6 +132,7 @@ class Outcome(NamedTuple):
     replicas: int = 0
     bins: int = 0
     busy: float = 0.0
+    worker_s: float = 0.0
 
 
 def run(
@@ -141,7 +156,7 @@ def run(
 def of_seed(seed: int, nanoseconds: float, within: float) -> dict[str, Outcome]:
     """Return what each way, and one trajectory, come to with a seed."""
     recording = Recording()
-    found = {"one trajectory": one_trajectory(recording, seed, within)}
+    found = {ONE: one_trajectory(recording, seed, within)}
     for way in WAYS:
         ran = run(recording, WORKERS, seed, way=way, nanoseconds=nanoseconds, within=0.0)
         notes = [
@@ -152,9 +167,9 @@ def of_seed(seed: int, nanoseconds: float, within: float) -> dict[str, Outcome]:
         ]
         said = next((note for note in notes if note[2] < within), None)
         _, share, around = notes[-1]
-        busy = ran.utilisation("dynamics")
-        campaign = ran.campaign
-        found[way] = Outcome(share, around, said, len(campaign.walks), campaign.bins, busy)
+        busy, (worker_s, _) = ran.utilisation(), ran.worker_seconds()
+        replicas, bins = len(ran.campaign.walks), ran.campaign.bins
+        found[way] = Outcome(share, around, said, replicas, bins, busy, worker_s)
     return found
 
 
@@ -171,6 +186,51 @@ def one_trajectory(recording: Recording, seed: int, within: float) -> Outcome:
         if around < within:
             said = len(torsions) / 1000, float(beyond.mean()), around
             return Outcome(*said[1:], said)
+
+
+def measured(
+    seeds: int, nanoseconds: float, within: float, processes: int = 2
+) -> dict[str, list[Outcome]]:
+    """Return what each way came to, with each seed."""
+    found: dict[str, list[Outcome]] = {}
+    each = partial(of_seed, nanoseconds=nanoseconds, within=within)
+    with ProcessPoolExecutor(processes) as pool:
+        for outcomes in pool.map(each, range(1, seeds + 1)):
+            for name, outcome in outcomes.items():
+                found.setdefault(name, []).append(outcome)
+    return found
+
+
+def compare(quick: bool = False) -> dict[str, Any]:
+    """Return the table for `python -m bench science`: see its README."""
+    seeds, nanoseconds = (2, QUICK_NS) if quick else (SEEDS, NANOSECONDS)
+    truth, _ = Recording().truth()
+    table = measured(seeds, nanoseconds, WITHIN)
+    bins = ", ".join(f"{mean(each.bins for each in table[way]):.0f}" for way in WAYS)
+    agreed = sum(each.around < WITHIN for way in WAYS for each in table[way])
+    return {
+        "setting": f"{nanoseconds:g} ns of frames, {WORKERS} workers",
+        "cost": "worker seconds in tasks",
+        "score": f"error of the share ({truth:.1%}), percentage points",
+        "better": "lower",
+        "ways": [
+            {
+                "way": NAMES[way],
+                "cost": [each.worker_s for each in table[way]],
+                "score": [100 * abs(each.share - truth) for each in table[way]],
+                "busy": [each.busy for each in table[way]],
+            }
+            for way in WAYS
+        ],
+        "does_not_pay": f"to find the wells themselves: the ways see about as many bins ({bins}); "
+        f"and if no more can be sampled: no way knows the share yet, and says so, as the teams "
+        f"agree in {agreed} of {len(WAYS) * seeds} runs",
+    }
+
+
+def at_scale(workers: int) -> SimulatedRun[Any]:
+    """Return the policy's run with about ten items of replicas for each worker, simulated."""
+    return run(Recording(), workers, 1, nanoseconds=workers * PER_WORKER_NS, within=0.0)
 
 
 def show(found: dict[str, list[Outcome]], truth: float) -> None:
@@ -223,25 +283,19 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="Steered replicas, against others.")
     parser.add_argument("--quick", action="store_true", help="one seed, and fewer frames")
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--nanoseconds", type=float, default=10.0)
-    parser.add_argument("--within", type=float, default=0.1, help="half-width to be reached")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--nanoseconds", type=float, default=NANOSECONDS)
+    parser.add_argument("--within", type=float, default=WITHIN, help="half-width to be reached")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--scale", action="store_true", help="64 and 1,024 workers instead")
     asked = parser.parse_args()
     if asked.scale:
         return scale(Recording())
-    seeds, nanoseconds = (1, 2.0) if asked.quick else (asked.seeds, asked.nanoseconds)
+    seeds, nanoseconds = (1, QUICK_NS) if asked.quick else (asked.seeds, asked.nanoseconds)
     truth, bins = Recording().truth()
     print(f"{seeds} seeds, {nanoseconds:g} ns on {WORKERS} simulated workers", end="; ")
     print(f"the recording has {bins} bins, and {truth:.2%} of the time beyond the barrier")
-    found: dict[str, list[Outcome]] = {}
-    with ProcessPoolExecutor(asked.processes) as processes:
-        each = partial(of_seed, nanoseconds=nanoseconds, within=asked.within)
-        for outcomes in processes.map(each, range(1, seeds + 1)):
-            for name, outcome in outcomes.items():
-                found.setdefault(name, []).append(outcome)
-    return show(found, truth)
+    return show(measured(seeds, nanoseconds, asked.within, asked.processes), truth)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import argparse
 import contextlib
 import copy
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from statistics import mean, stdev
 from typing import Any, NamedTuple
@@ -26,15 +26,25 @@ from model import RUNAWAY, Array, advance, look
 from plant import Plant
 from replica import RISK, Replica, WhatIf
 
-from steerio.testing import Model, simulate
+from steerio.testing import Model, SimulatedRun, simulate
 
 ADVANCE_S, LOOK_S = 0.0004, 0.0045
 """Seconds of a task with a batch of 25: of a recorded run the fast ones, undisturbed by others."""
 SPEED = 0.5
 FIRST_SEED = 11
 """The policy was tuned on seeds 1 to 10, so these are not in the table."""
+SEEDS, MINUTES = 10, 30.0
+QUICK_MINUTES, SCALE_MINUTES = 10.0, 5.0
 SCALES = ((2, 200, 1), (64, 800, 1), (64, 800, 100), (1024, 12800, 1), (1024, 12800, 100))
 """Workers, members, and how many times what it did a member costs."""
+POLICY = (
+    "replica.py:Arrival",
+    "replica.py:WhatIf",
+    *(f"replica.py:Replica.{name}" for name in ("workers", "coolant", "what_if", "watch")),
+    *(f"replica.py:Replica.{name}" for name in ("__init__", "follow", "assimilate", "update")),
+    *(f"replica.py:Replica.{name}" for name in ("look_ahead", "agreed", "forecast", "planned")),
+    *(f"replica.py:Replica.{name}" for name in ("order", "obey", "answer")),
+)
 
 
 class Remembering(VirtualLine):
@@ -117,6 +127,7 @@ class Found(NamedTuple):
         ran_away, coolant, lag_ms, busy: with orders of its own.
         error: of forecasts from states that are the same for all ways.
         gone, missed: what-ifs there that do run away, and those of them that were called safe.
+        worker_s: seconds of workers in tasks, with orders of its own.
     """
 
     ran_away: float
@@ -126,12 +137,13 @@ class Found(NamedTuple):
     gone: int
     lag_ms: float
     busy: float
+    worker_s: float
 
 
 WAYS: dict[str, tuple[type[Watched], type[Following], int, int]] = {
     "200 members": (Watched, Following, 200, 5),
     "40 members": (Watched, Following, 40, 1),
-    "200 members, free": (Free, FreeFollowing, 200, 5),
+    "200 members, no assimilation": (Free, FreeFollowing, 200, 5),
 }
 """Members, and measurements from one look ahead to the next.
 
@@ -180,8 +192,61 @@ def run(way: str, seed: int, minutes: float, orders: list[tuple[int, float]]) ->
         missed=sum(gone),
         gone=len(gone),
         lag_ms=1000 * mean(row.lag_s for row in own.history),
-        busy=mean(simulated.utilisation(pool) for pool in ("assimilate", "ahead")),
+        busy=simulated.utilisation(),
+        worker_s=simulated.worker_seconds()[0],
     )
+
+
+def measured(seeds: int, minutes: float) -> Iterator[tuple[str, list[Found]]]:
+    """Yield each way, and what came of it with each seed."""
+    orders: dict[int, list[tuple[int, float]]] = {FIRST_SEED + n: [] for n in range(seeds)}
+    for way in WAYS:
+        yield way, [run(way, seed, minutes, known) for seed, known in orders.items()]
+
+
+def compare(quick: bool = False) -> dict[str, Any]:
+    """Return the table for `python -m bench science`: see its README."""
+    seeds, minutes = (2, QUICK_MINUTES) if quick else (SEEDS, MINUTES)
+    table = dict(measured(seeds, minutes))
+    steered = next(iter(table.values()))
+    away = sum(each.ran_away for way in table.values() for each in way)
+    busy = mean(each.busy for each in steered)
+    return {
+        "setting": f"a plant that goes on for {minutes:g} minutes, 2 workers",
+        "cost": "worker seconds in tasks",
+        "score": "error 8 minutes ahead, K",
+        "better": "lower",
+        "ways": [
+            {
+                "way": way,
+                "cost": [each.worker_s for each in found],
+                "score": [each.error for each in found],
+                "busy": [each.busy for each in found],
+            }
+            for way, found in table.items()
+        ],
+        "does_not_pay": "with a model as cheap as this one: the plant sets the pace, workers are "
+        f"busy for {busy:.0%} of the time, and forty members forecast about as well; with orders "
+        f"of their own the ways let the plant run away in {away:.0f} of {len(table) * seeds} runs",
+    }
+
+
+def scaled(
+    workers: int, members: int, minutes: float, slower: int = 1, handler_cost: Any = None
+) -> SimulatedRun[Watched]:
+    """Simulate many workers, of which a quarter assimilates."""
+    ahead = max(1, 3 * workers // 4)
+    return simulate(
+        Watched(members=members, minutes=minutes, speed=SPEED),
+        workers={"assimilate": workers - ahead, "ahead": ahead},
+        model={advance: lasting(slower * ADVANCE_S), look: lasting(slower * LOOK_S)},
+        handler_cost=handler_cost,
+    )
+
+
+def at_scale(workers: int) -> SimulatedRun[Any]:
+    """Return five minutes of the plant with members in proportion to the workers."""
+    return scaled(workers, 25 * workers // 2, SCALE_MINUTES)
 
 
 def scale(minutes: float, most: int) -> None:
@@ -191,17 +256,8 @@ def scale(minutes: float, most: int) -> None:
         if workers > most:
             continue
         began = time.perf_counter()
-        watched = Watched(members=members, minutes=minutes, speed=SPEED)
-        ahead = max(1, 3 * workers // 4)
-        simulated = simulate(
-            watched,
-            workers={"assimilate": workers - ahead, "ahead": ahead},
-            model={
-                advance: lasting(cost * ADVANCE_S),
-                look: lasting(cost * LOOK_S),
-            },
-            handler_cost="measured",
-        )
+        simulated = scaled(workers, members, minutes, cost, handler_cost="measured")
+        watched = simulated.campaign
         lags = [1000 * row.lag_s for row in watched.history]
         print(
             f"{workers:>7,} {members:>8,} {cost:>5} {simulated.utilisation('assimilate'):>11.1%} "
@@ -216,25 +272,23 @@ def main() -> None:
     """Run all ways with all seeds, and print the table."""
     parser = argparse.ArgumentParser(description="The replica, and two without its means.")
     parser.add_argument("--quick", action="store_true", help="one seed, 10 minutes")
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--minutes", type=float, default=MINUTES)
     parser.add_argument("--scale", action="store_true", help="on more and more workers")
     asked = parser.parse_args()
-    seeds, minutes = (1, 10.0) if asked.quick else (asked.seeds, asked.minutes)
+    seeds, minutes = (1, QUICK_MINUTES) if asked.quick else (asked.seeds, asked.minutes)
     if asked.scale:
         scale(minutes, 64 if asked.quick else 1024)
         return
     print(f"{seeds} seeds, {minutes:g} minutes of the plant, 2 simulated workers")
     print(
-        f"{'':18}{'ran away':>12}{'coolant, K':>18}{'error, K':>14}{'missed':>16}"
+        f"{'':28}{'ran away':>12}{'coolant, K':>18}{'error, K':>14}{'missed':>16}"
         f"{'lag, ms':>14}{'busy, %':>14}"
     )
-    orders: dict[int, list[tuple[int, float]]] = {FIRST_SEED + n: [] for n in range(seeds)}
-    for way in WAYS:
-        found = [run(way, seed, minutes, known) for seed, known in orders.items()]
-        away, coolant, error, missed, gone, lag, busy = zip(*found, strict=True)
+    for way, found in measured(seeds, minutes):
+        away, coolant, error, missed, gone, lag, busy, _ = zip(*found, strict=True)
         print(
-            f"{way:18}{sum(away):>6.0f} of {seeds:<3}{spread(coolant):>18}{spread(error):>14}"
+            f"{way:28}{sum(away):>6.0f} of {seeds:<3}{spread(coolant):>18}{spread(error):>14}"
             f"{f'{sum(missed)} of {sum(gone)}':>16}{spread(lag):>14}{spread(busy, 100):>14}",
             flush=True,
         )

@@ -62,7 +62,7 @@ def test_a_campaign_that_ends_before_the_first_shot_says_nothing(
 
 def test_each_shot_has_its_decision_and_the_model_is_better_than_none() -> None:
     steered = run(new())
-    kept = compare.run(1, KEEP, shots=SHOTS).campaign
+    kept = compare.run(1, KEEP, fitted=False, shots=SHOTS).campaign
     assert [shot.number for shot in steered.shots] == list(range(SHOTS))
     assert (steered.late, steered.refused, kept.rated) == (0, 0, 0)
     assert steered.rated > 5 * SHOTS
