@@ -100,7 +100,7 @@ def test_no_worker_idles_beside_an_entry_that_it_fits(seed: int) -> None:
     def watch(cluster: SimulatedCluster) -> None:
         pool = cluster.broker.core.pools["simulate"]
         for board in boards:
-            assert not len(board) or not pool.idle.fits(board.task_type.options.needs, 0.0), board
+            assert not len(board) or not pool.idle.fits(board.task_type.options.needs, 0.0, 0.0)
 
     cluster = play(Boards(*boards), watch, seed=seed, every_s=0.5)
     assert cluster.broker.core.ended == {"succeeded": sum(len(b.ended) for b in boards) + 1}
@@ -142,7 +142,7 @@ def test_tasks_that_agents_submit_count_with_what_they_need() -> None:
 
     def watch(cluster: SimulatedCluster) -> None:
         pool = cluster.broker.core.pools["simulate"]
-        assert not len(board) or not pool.idle.fits(None, 0.0)
+        assert not len(board) or not pool.idle.fits(None, 0.0, 0.0)
 
     play(Both(board), watch, every_s=0.5)
     assert len(board.ended) == 60

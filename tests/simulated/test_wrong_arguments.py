@@ -178,7 +178,7 @@ async def test_what_pools_boards_and_priorities_are_asked(
             "workers is a whole number above 0, not '2'",
         ),
         (lambda: session.reprioritise(3), "takes a dict of priorities by task, .* not 3"),  # type: ignore[arg-type]
-        (lambda: Board(work, [1], key=3), "the key of a board is a function of an item"),  # type: ignore[arg-type]
+        (lambda: Board(work, [1], key=3), "the key of a board is a plain function of an item"),  # type: ignore[arg-type]
     ]
     for ask, said in asked:
         with pytest.raises(UsageError, match=said):
