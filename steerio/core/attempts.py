@@ -13,7 +13,7 @@ from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
 from steerio.core.effects import AskToStop, DefineType, Ending, RecallTask, SendTask, Settle
 from steerio.core.lifecycle import Fact, State, advance
-from steerio.core.records import Attempt, TaskRecord, WorkerRecord
+from steerio.core.records import Attempt, TaskRecord, TypeRecord, WorkerRecord
 from steerio.core.roster import Pool
 from steerio.core.waiting import wait
 from steerio.model.events import TaskEnded, TaskRetried, TaskStarted
@@ -56,12 +56,17 @@ def send(
         _started(cluster, record, worker, now)
     kind = record.type
     if worker.last_type is not kind:  # else it knows it, and its set need not be looked at
-        worker.last_type = kind
-        if kind.type_id not in worker.known_types:
-            worker.known_types[kind.type_id] = kind
-            kind.told[worker] = None
-            cluster.effects.append(DefineType(worker, kind))
+        teach(cluster, worker, kind)
     cluster.effects.append(SendTask(worker, record))
+
+
+def teach(cluster: Cluster, worker: WorkerRecord, kind: TypeRecord) -> None:
+    """Tell a worker of the type of its next task, if it does not know it."""
+    worker.last_type = kind
+    if kind.type_id not in worker.known_types:
+        worker.known_types[kind.type_id] = kind
+        kind.told[worker] = None
+        cluster.effects.append(DefineType(worker, kind))
 
 
 def take_up(
@@ -100,13 +105,13 @@ def _equip(cluster: Cluster, record: TaskRecord, worker: WorkerRecord) -> None:
     if inputs.latest:
         record.versions = cluster.versions.take(inputs.latest)
     if worker.in_hand:
-        cluster.effects += cluster.fetching.sent_ahead(_needed(record), worker.node)
+        cluster.effects += cluster.fetching.sent_ahead(needed(record), worker.node)
 
 
 def _started(cluster: Cluster, record: TaskRecord, worker: WorkerRecord, now: float) -> None:
     record.reached = now
     if record.inputs is not None:
-        cluster.fetching.used(_needed(record), worker.node)
+        cluster.fetching.used(needed(record), worker.node)
     cluster.emit(
         TaskStarted,
         now,
@@ -315,7 +320,7 @@ def settle(cluster: Cluster, record: TaskRecord, ending: Ending, now: float) -> 
         kept_results.keep(cluster, record.client, record.task_id, ending.stored)
         cluster.holdings.hold(ending.stored, ("client", record.client))
     if record.inputs is not None:
-        for stored in _needed(record):
+        for stored in needed(record):
             cluster.holdings.task_lets_go(stored.name)
     kind, worker, started, ended = record.type, record.worker, ending.started, ending.ended
     cluster.emit(
@@ -342,7 +347,7 @@ def fail_pool(cluster: Cluster, pool: Pool, reason: str, now: float) -> None:
         settle(cluster, record, Ending("lost", reason=pool.failure), now)
 
 
-def _needed(record: TaskRecord) -> list[StoredObject]:
+def needed(record: TaskRecord) -> list[StoredObject]:
     """Return the objects that an attempt needs."""
     assert record.inputs is not None
     versions = (record.versions or {}).values()

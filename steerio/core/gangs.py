@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from math import inf
 
-from steerio.core.attempts import fail, lose, settle, settle_stopped, stop
+from steerio.core.attempts import fail, lose, needed, settle, settle_stopped, stop, teach
 from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
-from steerio.core.effects import DefineType, Ending, SendTask, TellPort
+from steerio.core.effects import Ending, SendTask, TellPort
 from steerio.core.lifecycle import RETIRING, Fact, State, Turn, advance, turn
 from steerio.core.records import GangRecord, RankRun, TaskRecord, WorkerRecord
 from steerio.core.roster import Pool
@@ -117,16 +117,10 @@ def _hand(
     worker.in_hand.append(record)
     advance(record, Fact.SENT)
     if task.inputs is not None:
-        versions = (task.versions or {}).values()
-        needed = [*task.inputs.all, *(version.stored for version in versions)]
-        cluster.fetching.used(needed, worker.node)
+        cluster.fetching.used(needed(record), worker.node)
     if task.options.timeout_s is not None:
         cluster.look_later(now + task.options.timeout_s, Due.TIMEOUT, run)
-    worker.last_type = kind
-    if kind.type_id not in worker.known_types:
-        worker.known_types[kind.type_id] = kind
-        kind.told[worker] = None
-        cluster.effects.append(DefineType(worker, kind))
+    teach(cluster, worker, kind)
     place = GangPlace(rank, gang.size, gang.address)
     cluster.effects.append(SendTask(worker, record, place))
 
