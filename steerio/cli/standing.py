@@ -22,6 +22,7 @@ from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.event_loop import loop_factory
 from steerio.launch.finding import has_ended
 from steerio.launch.hosting import Hosting
+from steerio.launch.listening import check_host
 from steerio.launch.stores import check_asked, read_setting
 from steerio.launch.walltime import parse_seconds
 from steerio.model.settings import Settings
@@ -77,6 +78,7 @@ def run_broker(
     if port and host is None:
         raise UsageError("--port goes with --host ADDRESS: without it nothing listens on TCP")
     check_asked(setting, host)
+    check_host(host)
     if run_dir is not None and (Path(run_dir) / BROKER_FILE).exists():
         folder = reopen_for_broker(run_dir)
     else:

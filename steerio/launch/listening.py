@@ -101,7 +101,7 @@ class Listening:
             self.keys = server.peers
         else:
             log.warning("TCP is not encrypted: anyone who reaches it can run code here")
-        host = ANY_HOST if given == "*" else given.strip("[]")
+        host = _host_of(given)
         bound = bind_address(host)
         address = join_address(bound, self._port or "*")
         asked = join_address(host, self._port or "any port")
@@ -129,6 +129,21 @@ class Listening:
         """Remove the folder of the sockets."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def check_host(given: str | None) -> None:
+    """Refuse an address that is none of this machine, before there is a run directory.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if given is not None:
+        bind_address(_host_of(given))
+
+
+def _host_of(given: str) -> str:
+    """Return the host that was asked for, as an address or a name."""
+    return ANY_HOST if given == "*" else given.strip("[]")
 
 
 def bind_address(host: str) -> str:

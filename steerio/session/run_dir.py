@@ -38,7 +38,8 @@ def make_run_dir(asked: Path | str | None, name: str) -> Path:
     """Return a fresh run directory: the one asked for, or ``runs/NAME-TIME``.
 
     Raises:
-        UsageError: it holds another run already, or cannot be made or written to.
+        UsageError: it holds another run already, or runs in folders of their own, or cannot be made
+            or written to.
     """
     path = Path(asked) if asked is not None else Path("runs") / name.lower()
     if asked is not None:
@@ -108,7 +109,7 @@ def refuse_used(asked: Path | str) -> None:
     """Refuse a run directory that has a record, or links in the place of its files.
 
     Raises:
-        UsageError: it holds another run already, or has no name.
+        UsageError: it holds another run already, or runs in folders of their own, or has no name.
     """
     refuse_nameless(asked)
     path = Path(asked)
@@ -123,6 +124,7 @@ def refuse_used(asked: Path | str) -> None:
                 f"{path} holds another run already; name a fresh run directory, or go on with that "
                 f"run: resume={str(path)!r}, or steerio resume"
             )
+        _refuse_folder_of_runs(path)
         _refuse_links(path)
 
 

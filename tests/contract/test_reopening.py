@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from steerio.errors import UsageError
-from steerio.session.run_dir import JOURNAL, PARAMETERS, TASKS, reopen_run_dir
+from steerio.session.run_dir import JOURNAL, PARAMETERS, TASKS, make_run_dir, reopen_run_dir
 
 
 @pytest.mark.parametrize("call", ["is_dir", "exists"])
@@ -33,7 +33,10 @@ def test_a_folder_of_runs_is_not_taken_for_a_run(tmp_path: Path) -> None:
         (tmp_path / name / PARAMETERS).touch()
     with pytest.raises(UsageError, match=r"no run itself, but 2 runs .* such as .*/b:"):
         reopen_run_dir(tmp_path)
+    with pytest.raises(UsageError, match=r"no run itself, but 2 runs .* such as .*/b:"):
+        make_run_dir(tmp_path, "search")
     assert not (tmp_path / "campaign.log").exists()
+    assert make_run_dir(tmp_path / "c", "search") == tmp_path / "c"
     assert reopen_run_dir(tmp_path / "b") == tmp_path / "b"
     (tmp_path / JOURNAL).mkdir()
     assert reopen_run_dir(tmp_path) == tmp_path, "a run may keep others in its folder"

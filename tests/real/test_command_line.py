@@ -134,6 +134,17 @@ def test_a_pool_too_many_is_warned_of(folder: Path) -> None:
     assert "steerio: no task type here is for the pool 'lern'\n" in program.output
 
 
+def test_a_derived_campaign_is_seen_to_use_the_task_types_of_its_base(folder: Path) -> None:
+    (folder / "derived.py").write_text(
+        "import squares\n\n\nclass Mine(squares.Squares):\n    pass\n"
+    )
+    command = ("run", "derived.py", "--limit", "2", "--workers", "simulate=1,lern=1")
+    with running(*steerio_command(*command), cwd=folder) as program:
+        assert program.status() == 0, program
+    assert "no task type here is for the pool 'lern'\n" in program.output
+    assert "'simulate'" not in program.output
+
+
 def test_only_the_pools_that_a_campaign_uses_need_workers(folder: Path) -> None:
     command = ("run", "pools.py:{}", "--workers", "default=1", "--progress", "off")
     for name, status, said in [
@@ -355,6 +366,14 @@ def test_help_and_version_are_there_and_cost_no_campaign(folder: Path) -> None:
             assert program.status() == 0, program
             assert said in program.output, program
     assert not (folder / "runs").exists()
+
+
+def test_a_host_that_is_none_of_this_machine_leaves_no_run_directory(folder: Path) -> None:
+    command = steerio_command("broker", "--host", "no.such.host.invalid", "--run-dir", "mine")
+    with running(*command, cwd=folder) as program:
+        assert program.status() == 2, program
+    assert "is not an address or name of this machine" in program.output
+    assert not (folder / "mine").exists()
 
 
 def test_a_port_in_use_is_said_at_once(folder: Path) -> None:
