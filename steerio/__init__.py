@@ -36,9 +36,11 @@ if TYPE_CHECKING:
     from steerio.edge.store.segments import SharedMemoryConnector as SharedMemoryConnector
     from steerio.errors import AgentsGoOn as AgentsGoOn
     from steerio.errors import BrokerLost as BrokerLost
+    from steerio.errors import CallLost as CallLost
     from steerio.errors import DependencyFailed as DependencyFailed
     from steerio.errors import DrainFailed as DrainFailed
     from steerio.errors import EncodingError as EncodingError
+    from steerio.errors import ExecutorBroken as ExecutorBroken
     from steerio.errors import ItemsDropped as ItemsDropped
     from steerio.errors import ItemsRestarted as ItemsRestarted
     from steerio.errors import JoinRefused as JoinRefused
@@ -142,6 +144,7 @@ if TYPE_CHECKING:
     from steerio.session.nodes import Nodes as Nodes
     from steerio.session.opening import connect as connect
     from steerio.session.opening import open_session as open_session
+    from steerio.session.opening_executor import open_executor as open_executor
     from steerio.session.pools import Pools as Pools
     from steerio.session.reference import Reference as Reference
     from steerio.session.rules import FirstThen as FirstThen
@@ -180,6 +183,7 @@ _HOMES = {
     "steerio.session.mlflow_versions": ["MlflowVersions"],
     "steerio.session.nodes": ["Nodes"],
     "steerio.session.opening": ["connect", "open_session"],
+    "steerio.session.opening_executor": ["open_executor"],
     "steerio.session.moves": ["Lease", "Move"],
     "steerio.session.pools": ["Pools"],
     "steerio.session.reference": ["Reference"],
@@ -205,7 +209,8 @@ _HOMES = {
     "steerio.edge.store.segments": ["SharedMemoryConnector"],
     "steerio.edge.encoding.serializers": ["register_serializer"],
     "steerio.errors": [
-        "AgentsGoOn", "BrokerLost", "DependencyFailed", "DrainFailed", "EncodingError",
+        "AgentsGoOn", "BrokerLost", "CallLost", "DependencyFailed", "DrainFailed", "EncodingError",
+        "ExecutorBroken",
         "ItemsDropped", "ItemsRestarted", "JoinRefused", "JournalDamaged", "JournalFailed",
         "JournalFenced", "JournalFull", "JournalTaken", "MoveDeadlock", "MoveFailed",
         "NotAllowed", "NotAnswered", "ObjectMissing", "OrderRefused", "PauseFailed",
@@ -252,6 +257,7 @@ __all__ = [
     "BrokerLost",
     "BrokerReturned",
     "Budget",
+    "CallLost",
     "Campaign",
     "CampaignView",
     "CancelTasks",
@@ -262,6 +268,7 @@ __all__ = [
     "EncodingError",
     "Event",
     "EventsMissed",
+    "ExecutorBroken",
     "Failed",
     "FailedChain",
     "FinishedChain",
@@ -378,6 +385,7 @@ __all__ = [
     "on_item",
     "on_result",
     "on_success",
+    "open_executor",
     "open_session",
     "parameter",
     "random_seed",

@@ -7,6 +7,7 @@ derives from `SteerioError`.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import BrokenExecutor
 from typing import TypeGuard
 
 
@@ -302,6 +303,14 @@ class TaskTimedOut(TaskDidNotSucceed):
 
 class TaskLost(TaskDidNotSucceed):
     """The task's worker (or the broker) was lost, and it may not be tried again."""
+
+
+class CallLost(TaskLost, BrokenExecutor):
+    """A call of a session's executor whose worker was lost; the executor goes on."""
+
+
+class ExecutorBroken(BrokerLost, BrokenExecutor):
+    """The session of an executor has ended."""
 
 
 class DependencyFailed(SteerioError):

@@ -107,6 +107,7 @@ class TaskSpec(Struct, frozen=True, gc=False, array_like=True):
         threshold_bytes: the length above which values go by reference; ``None``: none does; below
             0: the store's threshold counts.
         digest: of the code behind the name, if it can be told apart.
+        checked: whether arguments and value have to fit the function's annotations.
     """
 
     name: str
@@ -115,3 +116,4 @@ class TaskSpec(Struct, frozen=True, gc=False, array_like=True):
     code: bytes = b""
     threshold_bytes: int | None = -1
     digest: bytes = b""
+    checked: bool = True

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, SupportsFloat
+from weakref import WeakSet
 
 from steerio.client.client import Client
 from steerio.edge.encoding.snapshots import Snapshots
@@ -27,12 +28,13 @@ from steerio.session.dependencies import handles_in, submit_after
 from steerio.session.detached import KEY, EarlierTasks, forget
 from steerio.session.done import Closed
 from steerio.session.event_stream import EventStream, event_filter
+from steerio.session.executor import SessionExecutor
 from steerio.session.giving_orders import accepted, given_order, viewed
 from steerio.session.items import Kept
 from steerio.session.memo import EarlierRun, Memo
 from steerio.session.nodes import Nodes
 from steerio.session.notes import NOTE, NotedNumbers
-from steerio.session.packed_call import packed_call, send_packed
+from steerio.session.packed_call import PackedCall, packed_call, send_packed
 from steerio.session.pools import Pools
 from steerio.session.published import published
 from steerio.session.reading_results import explain
@@ -43,7 +45,7 @@ from steerio.session.session_store import SessionStore
 from steerio.session.submitting import Options, Submitter, checked_tasks
 from steerio.session.tally import Tally
 from steerio.session.task import Task
-from steerio.session.task_checks import make_options
+from steerio.session.task_checks import check_gang, make_options
 from steerio.session.task_listener import TaskListener
 from steerio.session.task_type import TaskType
 from steerio.session.versions import Versions
@@ -76,6 +78,7 @@ class Session(Submitter):
         """Has the results recorded, while a campaign that may be resumed runs here."""
         self.clock: Callable[[], float] = time.time
         self._streams: set[EventStream] = set()
+        self._executors: WeakSet[SessionExecutor] = WeakSet()
         self.watches = Watches(client)
         self.tally = Tally()
         """How many of its tasks ended in which way, and the last that did not succeed."""
@@ -135,6 +138,40 @@ class Session(Submitter):
         make_options(TaskOptions(), **changes)  # refuses wrong options now
         return Options(self.submit_with, changes, tags)
 
+    def executor(
+        self, pool: str | None = None, *, options: Options | None = None
+    ) -> SessionExecutor:
+        """Return an executor, as ``concurrent.futures`` has it, whose calls are tasks.
+
+        For libraries that know no more than that protocol, and for other threads, which may not
+        use the session itself. It ends with the session.
+
+        Args:
+            pool: the pool that runs its calls; by default the only one, or that of each task type,
+                and ``default`` for functions that are none.
+            options: options of its calls, as `options` returns them.
+
+        Raises:
+            UnknownPool: there is no such pool.
+            UsageError: this is another thread than that of the session's loop.
+        """
+        if pool is not None:
+            self.check_pool(named(pool, "the pool of an executor"))
+        elif len(pools := self.client.closed_pools) == 1:
+            (pool,) = pools
+        given: object = options
+        if given is not None and not (
+            isinstance(given, Options)  # pyright: ignore[reportUnnecessaryIsInstance]
+            and given.belong_to(self.submit_with)
+        ):
+            raise UsageError(
+                "the options of an executor are those that options(...) of its own session "
+                f"returns, not {given!r}"
+            )
+        made = SessionExecutor(self, pool, options or self.options())
+        self._executors.add(made)
+        return made
+
     def _submit(self, kind: TaskType[..., Any], args: Any, kwargs: Any) -> Task[Any]:
         return self.submit_with(kind, args, kwargs, kind.options, None)
 
@@ -145,21 +182,27 @@ class Session(Submitter):
         kwargs: dict[str, Any],
         options: TaskOptions,
         tags: dict[str, str] | None,
+        packed: PackedCall | None = None,
     ) -> Task[Any]:
-        """Queue a task with its options and tags; all ways to submit lead here."""
+        """Queue a task with its options and tags; all ways to submit lead here.
+
+        ``packed`` is its call, if that has been packed already.
+        """
         under_way = chain_under_way.get()
         if under_way is not None:
             options = under_way.favoured(options)
         self.check_pool(kind.pool)
         if kind.kind == "generator":
-            _check_generator(kind.name, options, detached=self.detached)
-        try:
-            packed = packed_call(self.store, self.snapshots, kind, args, kwargs)
-        except Exception:
-            handles = list(handles_in((args, kwargs)))  # handles cannot be packed
-            if not handles:
-                raise
-            return submit_after(self, handles, kind, args, kwargs, options, tags)
+            check_gang(options, kind.kind, kind.name)
+            _check_detached(kind.name, detached=self.detached)
+        if packed is None:
+            try:
+                packed = packed_call(self.store, self.snapshots, kind, args, kwargs)
+            except Exception:
+                handles = list(handles_in((args, kwargs)))  # handles cannot be packed
+                if not handles:
+                    raise
+                return submit_after(self, handles, kind, args, kwargs, options, tags)
         spec, body, frames, inputs, stored, given, of_atoms = packed
         cause = current_agent.get()
         because = results_behind.get()
@@ -513,22 +556,18 @@ class Session(Submitter):
         return Closed()
 
     def _end_streams(self, reason: str) -> None:
-        del reason
         for stream in list(self._streams):
             stream.end()
+        for executor in self._executors:
+            executor.break_off(reason)
 
 
-def _check_generator(name: str, options: TaskOptions, *, detached: bool) -> None:
-    """Refuse a generator whose items could not be read, or that several workers would run.
+def _check_detached(name: str, *, detached: bool) -> None:
+    """Refuse a generator whose items could not be read.
 
     Raises:
         UsageError: it is one.
     """
-    if options.gang > 1:
-        raise UsageError(
-            f"{name} is a generator, which a gang cannot run: have it return a list, or run it on "
-            "one worker, with gang=1"
-        )
     if detached:
         raise UsageError(
             f"{name} is a generator: while a detached session is away nothing takes its items, so "

@@ -12,6 +12,7 @@ from steerio.errors import UsageError
 from steerio.model.bounds import tagged
 from steerio.model.showing import short
 from steerio.model.tasks import TaskOptions
+from steerio.session.packed_call import PackedCall
 from steerio.session.task import Task
 from steerio.session.task_checks import make_options
 from steerio.session.task_type import TaskType, as_arguments, as_task_type
@@ -21,10 +22,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 Submit = Callable[
-    [TaskType[..., Any], tuple[Any, ...], dict[str, Any], TaskOptions, "dict[str, str] | None"],
+    [
+        TaskType[..., Any],
+        tuple[Any, ...],
+        dict[str, Any],
+        TaskOptions,
+        "dict[str, str] | None",
+        "PackedCall | None",
+    ],
     Task[Any],
 ]
-"""A function that queues a task of a type, with arguments, options and tags."""
+"""A function that queues a task of a type, with arguments, options, tags, and its packed call."""
 
 
 class Submitter:
@@ -192,5 +200,15 @@ class Options(Submitter):
         self._tags = tagged(tags)
 
     def _submit(self, kind: TaskType[..., Any], args: Any, kwargs: Any) -> Task[Any]:
+        return self.submit_packed(kind, args, kwargs)
+
+    def belong_to(self, submit_with: Submit) -> bool:
+        """Say whether this is how their session submits."""
+        return self._submit_with == submit_with
+
+    def submit_packed(
+        self, kind: TaskType[..., Any], args: Any, kwargs: Any, packed: PackedCall | None = None
+    ) -> Task[Any]:
+        """Queue a call, which may be packed already, with these options."""
         options = make_options(kind.options, **self._changes)
-        return self._submit_with(kind, args, kwargs, options, self._tags)
+        return self._submit_with(kind, args, kwargs, options, self._tags, packed)

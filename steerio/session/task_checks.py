@@ -123,6 +123,19 @@ def checked_name(name: str) -> str:
     return name
 
 
+def check_gang(options: TaskOptions, kind: FunctionKind, name: str) -> None:
+    """Refuse a generator that several workers would run.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if options.gang > 1 and kind == "generator":
+        raise UsageError(
+            f"{name} is a generator, which a gang cannot run: have it return a list, or run it on "
+            "one worker, with gang=1"
+        )
+
+
 def checked_memo(memo: object, kind: FunctionKind, name: str) -> bool:
     """Return whether a task type has a memo.
 

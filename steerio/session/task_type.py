@@ -22,6 +22,7 @@ from steerio.session.reloads import watch
 from steerio.session.task_checks import (
     check_decorated,
     check_function,
+    check_gang,
     checked_memo,
     checked_name,
     make_options,
@@ -36,6 +37,8 @@ from steerio.session.task_code import (
 
 P = ParamSpec("P")
 R = TypeVar("R")
+K = TypeVar("K")
+V = TypeVar("V")
 
 DEFAULT_POOL = "default"
 
@@ -79,6 +82,7 @@ class TaskType(Generic[P, R]):
         threshold_bytes: int | None = FROM_SETTING,
         version: str = "",
         memo: bool = False,
+        checked: bool = True,
     ) -> None:
         given: Any = function
         if issubclass(type(given), staticmethod):
@@ -96,9 +100,12 @@ class TaskType(Generic[P, R]):
         self.preload = list(preload)
         self.threshold_bytes = threshold_bytes
         self.version = version
+        self.checked = checked
+        """Whether arguments and value have to fit the function's annotations."""
         self.name = checked_name(name_of(function))
         self.kind: FunctionKind = kind_of(function)
         self.memo = checked_memo(memo, self.kind, self.name)
+        check_gang(self.options, self.kind, self.name)
         self._by_path: bool | None = None
         self._sent: TaskSpec | None = None
         self._bindings: Bindings | None = None
@@ -115,15 +122,20 @@ class TaskType(Generic[P, R]):
 
     def in_pool(self, pool: str) -> TaskType[P, R]:
         """Return this task type, as it is for another pool."""
-        if pool == self.pool:
-            return self
+        return self if pool == self.pool else self._again(pool, checked=self.checked)
+
+    def unchecked(self) -> TaskType[P, R]:
+        """Return this task type, as it is for arguments and values that annotations do not bind."""
+        return self._again(self.pool, checked=False) if self.checked else self
+
+    def _again(self, pool: str, *, checked: bool) -> TaskType[P, R]:
         made_of = self.options, self.preload, self.threshold_bytes, self.version, self.memo
-        return TaskType(self.function, pool, *made_of)
+        return TaskType(self.function, pool, *made_of, checked)
 
     @functools.cached_property
     def codec(self) -> CallCodec:
         """The codec of its arguments and value."""
-        return _codec(self.function, self.name)
+        return _codec(self.function, self.name, checked=self.checked)
 
     @functools.cached_property
     def is_known_by_name(self) -> bool:
@@ -188,7 +200,8 @@ class TaskType(Generic[P, R]):
             self._fixed = outer
 
     def _with(self, code: bytes, digest: bytes = b"") -> TaskSpec:
-        return TaskSpec(self.name, self.pool, self.kind, code, self.threshold_bytes, digest)
+        about = self.threshold_bytes, digest, self.checked
+        return TaskSpec(self.name, self.pool, self.kind, code, *about)
 
     def look_again(self) -> None:
         """Find out anew how the function travels, as some module was reloaded."""
@@ -199,7 +212,7 @@ class TaskType(Generic[P, R]):
     def __reduce__(self) -> Any:
         """Travel in parts, so that functions shipped by value may refer to it."""
         made_of = (self.function, self.pool, self.options, self.preload, self.threshold_bytes)
-        return TaskType, (*made_of, self.version, self.memo)
+        return TaskType, (*made_of, self.version, self.memo, self.checked)
 
 
 @overload
@@ -310,7 +323,7 @@ _recent = Recent()
 _known: weakref.WeakSet[TaskType[..., Any]] = weakref.WeakSet()
 """The task types that keep their spec."""
 _plain: dict[int, TaskType[..., Any]] = {}
-_codecs: dict[int, tuple[weakref.ref[Any], str, CallCodec]] = {}
+_codecs: dict[tuple[int, bool], tuple[weakref.ref[Any], str, CallCodec]] = {}
 
 
 def as_task_type(function: Callable[..., Any]) -> TaskType[..., Any]:
@@ -345,21 +358,21 @@ def _holds_nothing(function: Callable[..., Any]) -> bool:
     return held is called and called.__module__ != "__main__"
 
 
-def _keep(kept: dict[int, Any], number: int, value: Any) -> None:
+def _keep(kept: dict[K, V], number: K, value: V) -> None:
     if len(kept) >= KEPT:
         del kept[next(iter(kept))]
     kept[number] = value
 
 
-def _codec(function: Callable[..., Any], name: str) -> CallCodec:
+def _codec(function: Callable[..., Any], name: str, *, checked: bool) -> CallCodec:
     """Return the codec of a function's arguments, which equal methods share."""
     key: Any = written(function) if is_bound(function) else function
-    known = _codecs.get(id(key))
+    known = _codecs.get((id(key), checked))
     if known is not None and known[0]() is key and known[1] == name:
         return known[2]
-    made = CallCodec(function, name)
+    made = CallCodec(function, name, checked=checked)
     with contextlib.suppress(TypeError):  # not weakly referable, so not kept
-        _keep(_codecs, id(key), (weakref.ref(key), name, made))
+        _keep(_codecs, (id(key), checked), (weakref.ref(key), name, made))
     return made
 
 

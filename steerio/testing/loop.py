@@ -24,6 +24,7 @@ from types import CodeType, FrameType
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 from steerio.errors import DeadlockError, UsageError
+from steerio.session.executor import SessionExecutor
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -141,10 +142,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     ) -> asyncio.Future[T]:
         """Run a function in a thread or in ``executor``, while the loop and its clock stand still.
 
+        But for an executor of a session that this loop simulates: its calls are tasks, and take
+        virtual time.
+
         Raises:
             UsageError: the function has not returned when the run's real time is over.
         """
         call: concurrent.futures.Future[T]
+        if isinstance(executor, SessionExecutor) and executor.runs_on(self):
+            return asyncio.wrap_future(executor.submit(func, *args), loop=self)
         if executor is not None:
             call = executor.submit(func, *args)
         else:

@@ -43,7 +43,7 @@ class LoadedType:
             self.fleeting = holds_references(spec.code) or holds_state(self.function)
         else:
             self.function: Callable[..., Any] = _find_same(spec)
-        self.codec = CallCodec(self.function, spec.name)
+        self.codec = CallCodec(self.function, spec.name, checked=spec.checked)
 
     def renew(self) -> bool:
         """Undo changes since it was sent; return whether it was read anew."""

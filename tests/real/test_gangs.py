@@ -9,8 +9,11 @@ import random
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,9 @@ from tests.real import programs
 from tests.real.test_restarted_brokers import killed_and_started
 from tests.real.test_standing_broker import broker_in, workers_in
 
+needs_torch = pytest.mark.skipif(
+    find_spec("torch") is None, reason="torch is not installed: pip install 'torch>=2.4,<2.14'"
+)
 NAMES = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE")
 
 
@@ -218,22 +224,76 @@ async def test_a_gang_that_is_larger_than_its_pool_is_lost_with_the_reason() -> 
         assert "it needs 3 workers at once; there are 2 with" in result.reason
 
 
+@needs_torch
 async def test_torch_adds_tensors_up_over_a_gang() -> None:
-    pytest.importorskip("torch", reason="torch is not installed (pip install torch)")
     async with open_session(workers={"learn": 2}, pin=False) as session:
         for _ in range(2):
             assert await session.run(all_reduce, 3.0) == [3.0, 4.0, 7.0]
 
 
-@task(pool="learn", gang=2)
+@task(pool="learn", gang=2, preload=["torch"])
 def all_reduce(x: float) -> list[float]:
-    torch: Any = import_module("torch")  # which need not be installed
-    dist: Any = import_module("torch.distributed")
-    dist.init_process_group("gloo")
-    try:
+    with torch_group() as (torch, dist):
         rank = dist.get_rank()
         mine = torch.tensor([x * (1 - rank), 4.0 * rank, x + rank])
         dist.all_reduce(mine)
         return [float(each) for each in mine]
+
+
+@contextlib.contextmanager
+def torch_group() -> Iterator[tuple[Any, Any]]:
+    """Join the other ranks; one that waits for them gives up after longer than a test may last."""
+    torch: Any = import_module("torch")  # which need not be installed
+    dist: Any = import_module("torch.distributed")
+    dist.init_process_group("gloo", timeout=timedelta(hours=1))
+    try:
+        yield torch, dist
     finally:
         dist.destroy_process_group()
+
+
+@needs_torch
+async def test_ranks_that_wait_for_a_killed_one_end_and_run_again_with_another(
+    tmp_path: Path,
+) -> None:
+    async with open_session(workers={"learn": 3}, pin=False) as session:
+        for dying in (0, 1):  # the one that all know, and one that need not be a neighbour
+            mark = str(tmp_path / f"died-{dying}")
+            result = await session.submit(dies_amid_sums, dying, mark).result()
+            assert isinstance(result, Succeeded), result
+            assert (result.value, result.attempt) == (30.0, 2)
+
+
+@task(pool="learn", gang=3, retries={"lost": 1}, preload=["torch"])
+def dies_amid_sums(dying: int, mark: str) -> float:
+    with torch_group() as (torch, dist):
+        total = 0.0
+        for step in range(10):
+            if step == 5 and dist.get_rank() == dying and not Path(mark).exists():
+                Path(mark).touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            one = torch.ones(1)
+            dist.all_reduce(one)
+            total += float(one)
+        return total
+
+
+@needs_torch
+async def test_ranks_that_wait_for_one_another_are_cancelled(tmp_path: Path) -> None:
+    async with open_session(workers={"learn": 2}, pin=False) as session:
+        assert await session.run(all_reduce, 3.0) == [3.0, 4.0, 7.0]  # torch is loaded
+        handle = session.submit(waits_for_a_rank, str(tmp_path))
+        await begun(tmp_path, 2)
+        handle.cancel()
+        assert (await handle.result()).ended_as == "cancelled"
+        assert await session.run(all_reduce, 3.0) == [3.0, 4.0, 7.0]
+
+
+@task(pool="learn", gang=2, preload=["torch"])
+def waits_for_a_rank(folder: str) -> None:
+    with torch_group() as (torch, dist):
+        (Path(folder) / f"begun-{time.monotonic_ns()}-{os.getpid()}").touch()
+        if dist.get_rank() == 0:
+            dist.all_reduce(torch.ones(1))
+        while True:
+            time.sleep(0.01)

@@ -171,6 +171,14 @@ async def test_a_generator_cannot_run_as_a_gang(
     del cluster
     with pytest.raises(UsageError, match="is a generator, which a gang cannot run"):
         session.options(gang=2).submit(counting, 3)
+    with pytest.raises(UsageError, match="is a generator, which a gang cannot run"):
+        task(gang=2)(counting.function)
+    with pytest.raises(UsageError, match="is a generator, which a gang cannot run"):
+        Board(counting, [3], gang=2)
+    with pytest.raises(UsageError, match="is a generator, which a gang cannot run"):
+        Board(counting).add(3, gang=2)
+    with pytest.raises(UsageError, match="is a generator, which a gang cannot run"):
+        Board(train).add(3, task_type=counting, gang=2)
     with pytest.raises(UsageError, match="gang"):
         session.options(gang=0)
 

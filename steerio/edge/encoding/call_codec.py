@@ -60,12 +60,18 @@ def _signature_of(function: Callable[..., Any]) -> inspect.Signature:
 
 
 class CallCodec:
-    """Carries the arguments of one function, by its signature and annotations."""
+    """Carries the arguments of one function, by its signature and annotations.
 
-    def __init__(self, function: Callable[..., Any], name: str) -> None:
+    Args:
+        function: the function.
+        name: of its task type, for errors.
+        checked: whether arguments and value have to fit its annotations; if not, it has none here.
+    """
+
+    def __init__(self, function: Callable[..., Any], name: str, *, checked: bool = True) -> None:
         self.name = name
         self._signature = _signature_of(function)
-        hints = hints_of(function)
+        hints = hints_of(function) if checked else {}
         self._codecs: dict[str, ValueCodec] = {}
         self._positional: list[str] = []
         self._forms: list[Form | None] = []  # of the positional ones
