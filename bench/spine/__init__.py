@@ -12,6 +12,7 @@ from bench.spine import (
     core_decisions,
     decisions,
     idle_memory,
+    large_board,
     memory,
     queued_million,
     reaction,
@@ -33,6 +34,7 @@ PARTS: dict[str, Part] = {
         startup,
         idle_memory,
         core_decisions,
+        large_board,
     )
 }
 """By the name that `--only` takes, in the order of the print-out."""

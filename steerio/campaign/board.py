@@ -12,6 +12,7 @@ An item is the argument of a task, and its key identifies it.  The item is its o
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from collections.abc import AsyncIterable, Callable, Hashable, Iterable, Mapping
 from typing import Any, TypeVar, Unpack
 
@@ -19,15 +20,23 @@ from steerio.campaign.board_checks import (
     BoardFull,
     check_entry,
     check_key,
+    check_listing,
     check_order,
     checked_weight,
     itself,
     no_key,
 )
-from steerio.campaign.board_scores import checked_scores, score_of, scores_at_once, scores_by_key
+from steerio.campaign.board_scores import (
+    checked_scores,
+    score_of,
+    scores_at_once,
+    scores_by_key,
+    scores_in_order,
+)
 from steerio.campaign.entry_calls import EntryCall, EntrySettings, RankedBy, call_of
 from steerio.campaign.fed_board import FedBoard
 from steerio.campaign.filling import fill
+from steerio.campaign.listing import Listing
 from steerio.campaign.lottery import checked_chance
 from steerio.errors import UsageError
 from steerio.launch.needs import Needs
@@ -37,7 +46,7 @@ from steerio.model.showing import counted
 from steerio.session.arguments import as_it_is
 from steerio.session.current_agent import current_agent, results_behind
 from steerio.session.task import Task
-from steerio.session.task_checks import make_options
+from steerio.session.task_checks import check_gang, make_options
 from steerio.session.task_type import TaskType, as_task_type
 
 K = TypeVar("K", bound=Hashable)
@@ -104,6 +113,7 @@ class Board(FedBoard[K]):
             needs=needs,
             gang=gang,
         )
+        check_gang(self.options, self.task_type.kind, self.task_type.name)
         self.ahead, self.limit = ahead, limit
         self.newest_first, self.draw = newest_first, draw
         self.weight = checked_weight(weight)
@@ -231,18 +241,18 @@ class Board(FedBoard[K]):
         """
         table = self._entries.table
         keys: list[Any]
-        keys, values = scores_by_key(scores, table.all_pairs, self._key_of)
+        keys, values = scores_by_key(scores, table.all_entries, self._keys_of)
         numbers = checked_scores(values, lambda: keys, self._check)
         if len(keys) == len(table) and keys == table.all_keys():
             self._entries.rescore_all(numbers, self._by())
             return len(keys)
-        slots: list[Any] = [table.slots.get(key) for key in keys]
+        slots: list[Any] = list(map(table.slots.get, keys))
         if None in slots:
             there = [place for place, slot in enumerate(slots) if slot is not None]
             slots = [slots[place] for place in there]
             numbers = array("d", [numbers[place] for place in there])
         self._entries.rescore(slots, numbers, self._by())
-        return len(slots) if isinstance(scores, Mapping) else len(set(slots))
+        return len(slots) if isinstance(scores, Mapping) or callable(scores) else len(set(slots))
 
     def rescore_all(self, scores: Callable[[list[Any]], Iterable[float]]) -> int:
         """Give all waiting entries new scores, by a function that takes all items at once.
@@ -264,6 +274,34 @@ class Board(FedBoard[K]):
             raise UsageError("the function that ranked all items has changed the board meanwhile")
         self._entries.rescore_all(numbers, self._by())
         return len(numbers)
+
+    def rescore_listing(self, listing: Listing[K], scores: Iterable[float]) -> int:
+        """Give the entries of a listing new scores, all at once.
+
+        Those that wait no longer are passed over; entries that were added since keep their score.
+        A listing of a million entries is ranked anew in a moment by a NumPy array.
+
+        Args:
+            listing: of this board, as `listing` returned it.
+            scores: one for each of its entries, in their order.
+
+        Returns:
+            How many entries were rescored.
+
+        Raises:
+            UsageError: a score is not a finite number, or there is not one for each entry, or the
+                listing is none of this board; nothing is changed then.
+        """
+        check_listing(listing, self, self._mark)
+        table = self._entries.table
+        given = scores_in_order(scores, len(listing), "rescore_listing was given")
+        numbers = checked_scores(given, lambda: listing.keys, self._check)
+        if table.all_numbers() == listing.numbers:
+            self._entries.rescore_all(numbers, self._by())
+            return len(numbers)
+        slots, numbers = table.numbered(listing.numbers, numbers)
+        self._entries.rescore(slots, numbers, self._by())
+        return len(slots)
 
     def replace(self, items: Iterable[Any], scores: Iterable[float] | None = None) -> int:
         """Replace all waiting entries by these, at once.
@@ -337,6 +375,16 @@ class Board(FedBoard[K]):
     def _is_known(self, key: K) -> bool:
         """Return whether an entry runs, is to be handed out again, or has ended."""
         return key in self.running or key in self._again or key in self.ended
+
+    def _keys_of(self, items: list[Any]) -> list[K]:
+        """Return the keys of many items, at the speed of C but for the key function."""
+        keys: list[K] = items if self._key is itself else list(map(self._key, items))
+        try:
+            deque(map(hash, keys), maxlen=0)
+        except TypeError:
+            for item in items:
+                self._key_of(item)  # it says which is wrong
+        return keys
 
     def _key_of(self, item: Any) -> K:
         key: K = self._key(item)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from steerio.campaign.listing import Listing
 from steerio.campaign.trigger_marks import is_async
 from steerio.errors import UsageError
 from steerio.model.bounds import real
@@ -64,6 +65,23 @@ def check_entry(item: Any) -> None:
         raise UsageError(
             f"{item!r} cannot be an entry of a board, which ranks work that can be done at "
             "once: await the task and add its value, or give its handle to submit(...)"
+        )
+
+
+def check_listing(listing: object, board: object, mark: object) -> None:
+    """Refuse something that is no listing of a board.
+
+    Raises:
+        UsageError: it is none of this board, with its mark.
+    """
+    if not isinstance(listing, Listing):
+        raise UsageError(
+            "rescore_listing takes a listing of the board, as board.listing() returns it, and a "
+            f"score for each of its entries, not {short(listing)}"
+        )
+    if listing.mark is not mark:
+        raise UsageError(
+            f"{listing!r} is of another board than {board!r}, or of a run before: take one of this"
         )
 
 

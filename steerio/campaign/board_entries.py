@@ -16,7 +16,7 @@ _item: Callable[[Ranked], Any] = itemgetter(2)
 
 TABLES = frozenset(
     {"running", "ended", "on_change", "waits_until", "displaced", "lags", "_entries", "_out"}
-    | {"_again", "_again_in", "_order", "_chance", "_seeded", "_call", "_placed"}
+    | {"_again", "_again_in", "_order", "_chance", "_seeded", "_call", "_placed", "_mark"}
 )
 """The attributes of a board that change."""
 

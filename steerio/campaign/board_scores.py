@@ -6,9 +6,11 @@ import math
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
+from types import NoneType
 from typing import Any, cast
 
-from steerio.campaign.entry_table import LARGE
+from steerio.campaign.entry_order import LARGE
 from steerio.errors import UsageError
 from steerio.model.showing import counted
 
@@ -74,41 +76,56 @@ def scores_at_once(function: object, items: list[Any]) -> Sequence[object] | arr
             "rescore_all takes a function of the list of all items that wait, which returns their "
             f"scores, not {function!r:.80}"
         )
-    given: Any = function(items)
-    returned: object = given
-    if not isinstance(returned, Iterable):
+    return scores_in_order(function(items), len(items), f"{_name(function)} returned")
+
+
+def scores_in_order(scores: object, count: int, given_by: str) -> Sequence[object] | array[float]:
+    """Return scores that were given for many items, in their order.
+
+    Args:
+        scores: in any form.
+        count: of the items.
+        given_by: begins the sentence that says what is wrong.
+
+    Raises:
+        UsageError: there is not one number for each of them.
+    """
+    given: Any = scores
+    if not isinstance(scores, Iterable):
         raise UsageError(
-            f"{_name(function)} returned {returned!r:.80} for {counted(len(items), 'item')}: "
+            f"{given_by} {scores!r:.80} for {counted(count, 'item')}: "
             "return one number for each, in their order"
         )
     shape = getattr(given, "shape", None)
     if shape is not None and len(shape) != 1:
         raise UsageError(
-            f"{_name(function)} returned an array of shape {tuple(shape)} for "
-            f"{counted(len(items), 'item')}: return one number for each, as by .ravel()"
+            f"{given_by} an array of shape {tuple(shape)} for "
+            f"{counted(count, 'item')}: return one number for each, as by .ravel()"
         )
     floats = _as_floats(given)
     if floats is not None:
         numbers: list[object] | array[float] = floats
     else:
         numbers = list(given.tolist() if hasattr(given, "tolist") else given)
-    if len(numbers) != len(items):
+    if len(numbers) != count:
         raise UsageError(
-            f"{_name(function)} returned {counted(len(numbers), 'score')} for "
-            f"{counted(len(items), 'item')}: return one number for each, in their order"
+            f"{given_by} {counted(len(numbers), 'score')} for "
+            f"{counted(count, 'item')}: return one number for each, in their order"
         )
     return numbers
 
 
 def scores_by_key(
-    scores: object, items: Callable[[], Iterable[tuple[Any, Any]]], key_of: Callable[[Any], Any]
+    scores: object,
+    entries: Callable[[], tuple[list[Any], list[Any]]],
+    keys_of: Callable[[list[Any]], list[Any]],
 ) -> tuple[list[Any], list[Any]]:
     """Return keys and new scores: of a dict, pairs of items and scores, or a function of an item.
 
     Args:
         scores: in one of these forms.
-        items: returns the keys and items of the entries that wait.
-        key_of: returns the key of an item.
+        entries: returns the keys and the items of the entries that wait.
+        keys_of: returns the keys of items.
 
     Raises:
         UsageError: they are in none of these forms.
@@ -117,17 +134,20 @@ def scores_by_key(
         by_key: Mapping[Any, Any] = scores  # pyright: ignore[reportUnknownVariableType] - of any
         return list(by_key), list(by_key.values())
     if callable(scores):
-        found = [(key, scores(item)) for key, item in items()]
-        named = [pair for pair in found if pair[1] is not None]
-    else:
-        named = [(key_of(item), score) for item, score in _pairs_in(scores)]
-    return [key for key, _ in named], [score for _, score in named]
+        keys, items = entries()
+        values = list(map(scores, items))
+        if NoneType not in set(map(type, values)):
+            return keys, values
+        named = [pair for pair in zip(keys, values, strict=True) if pair[1] is not None]
+        return [key for key, _ in named], [value for _, value in named]
+    pairs = _pairs_in(scores)
+    return keys_of(list(map(itemgetter(0), pairs))), list(map(itemgetter(1), pairs))
 
 
 def _pairs_in(scores: object) -> list[tuple[Any, Any]]:
     if isinstance(scores, Iterable):
         given: list[Any] = list(scores)  # pyright: ignore[reportUnknownArgumentType] - of any
-        if all(type(pair) is tuple and len(pair) == 2 for pair in given):
+        if set(map(type, given)) <= {tuple} and set(map(len, given)) <= {2}:
             return given
     raise UsageError(
         "rescore takes a dict of scores by key, pairs as from zip(items, scores), or a function "

@@ -257,7 +257,7 @@ class Campaign(Submitter):
         items: Iterable[T] | AsyncIterable[T],
         chain: Callable[[T], Awaitable[R]],
         *,
-        limit: int,
+        limit: int | str,
         pool_limits: Mapping[str, int] | None = None,
     ) -> AsyncGenerator[FinishedChain[T, R] | FailedChain[T], None]:
         """Run a chain of tasks for each item, ``limit`` at once at most; yield each outcome.
@@ -271,16 +271,18 @@ class Campaign(Submitter):
         Args:
             items: the source of the items, also an asynchronous one.
             chain: an ``async def`` that is called with an item, and runs tasks for it.
-            limit: the most chains that are under way.
+            limit: the most chains that are under way; or the name of a pool, for as many as it
+                has workers, and one if it has none.
             pool_limits: by pool: no chain begins while so many others have a task there.
 
         Raises:
             UsageError: an argument is wrong, or ``chain`` is no ``async def``.
-            UnknownPool: there is no such pool as one of ``pool_limits``.
+            UnknownPool: there is no such pool as one of ``pool_limits``, or as ``limit``.
         """
-        for pool in pool_limits or ():
+        for pool in [*(pool_limits or ()), *([limit] if isinstance(limit, str) else ())]:
             self.session.check_pool(pool)
-        return ManyChains(self._running, items, chain, limit, pool_limits).outcomes()
+        news = self.session.client.watch
+        return ManyChains(self._running, items, chain, limit, pool_limits, news).outcomes()
 
     async def offload(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a function in a thread of this process, and return its value.

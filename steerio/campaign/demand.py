@@ -29,26 +29,26 @@ from steerio.session.task_type import DEFAULT_POOL, TaskType, is_task_type
 def task_types(campaign: object) -> list[TaskType[..., Any]]:
     """Return the task types that a campaign is seen to use.
 
-    These are the types of its triggers and boards, and the globals of its module.
+    These are the types of its triggers and boards, and the globals of its module and of those of
+    its bases.
     """
-    found = _needed_types(campaign) + _types_in(inspect.getmodule(type(campaign)))
+    found = _needed_types(campaign)
+    for module in _modules_of(campaign):
+        found += _types_in(module)
     return list({id(kind): kind for kind in found}.values())
 
 
 def known_types(campaign: object) -> list[TaskType[..., Any]]:
     """Return all task types that can be seen from a campaign, used or not.
 
-    Beside the types that it is seen to use, these are the globals of the modules of its bases, and
-    of the modules among all those globals.
+    Beside the types that it is seen to use, these are the globals of the modules among all those
+    globals.
     """
     found = task_types(campaign)
-    for base in type(campaign).__mro__:
-        if base is not Campaign and issubclass(base, Campaign):
-            module = inspect.getmodule(base)
-            found += _types_in(module)
-            for other in list(vars(module).values()) if module else ():
-                if type(other) is ModuleType:
-                    found += _types_in(other)
+    for module in _modules_of(campaign):
+        for other in list(vars(module).values()):
+            if type(other) is ModuleType:
+                found += _types_in(other)
     return list(
         {(kind.name, kind.pool, id(kind.function)): kind for kind in reversed(found)}.values()
     )
@@ -90,10 +90,7 @@ def count_workers(
 
 def seen_pools(campaign: object) -> set[str]:
     """Return the pools of all task types that can be seen from a campaign, used or not."""
-    module = inspect.getmodule(type(campaign))
-    seen = vars(module).values() if module else ()
-    others = [value for value in seen if type(value) is ModuleType]
-    kinds = task_types(campaign) + [kind for other in others for kind in _types_in(other)]
+    kinds = known_types(campaign)
     return {kind.pool for kind in kinds} | _named_pools(campaign) | {DEFAULT_POOL}
 
 
@@ -105,6 +102,13 @@ def unknown_pools(campaign: object, workers: Iterable[str]) -> list[str]:
         if pool not in known:
             said.append(f"no task type here is for the pool {pool!r}{guess(pool, known)}")
     return said
+
+
+def _modules_of(campaign: object) -> list[ModuleType]:
+    """Return the modules of a campaign's class, and of its bases that are campaigns."""
+    bases = [base for base in type(campaign).__mro__ if issubclass(base, Campaign)]
+    modules = [inspect.getmodule(base) for base in bases if base is not Campaign]
+    return [module for module in modules if module is not None]
 
 
 def _needed_types(campaign: object) -> list[TaskType[..., Any]]:
@@ -124,5 +128,5 @@ def _named_pools(campaign: object) -> set[str]:
     return watched.union(*(board.pools for board in boards_of(campaign)))
 
 
-def _types_in(module: ModuleType | None) -> list[TaskType[..., Any]]:
-    return [value for value in vars(module).values() if is_task_type(value)] if module else []
+def _types_in(module: ModuleType) -> list[TaskType[..., Any]]:
+    return [value for value in vars(module).values() if is_task_type(value)]

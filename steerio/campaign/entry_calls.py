@@ -13,7 +13,7 @@ from steerio.launch.needs import Needs
 from steerio.model.bounds import named, tagged
 from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import TaskOptions
-from steerio.session.task_checks import make_options
+from steerio.session.task_checks import check_gang, make_options
 from steerio.session.task_type import TaskType
 
 RankedBy = tuple[str, tuple[int, ...]]
@@ -119,4 +119,6 @@ def call_of(
         pool = board.pool
     kind = board.task_type if task_type is None else task_type
     changed: Any = options
-    return EntryCall(kind, pool, make_options(start, **changed), tagged(tags))
+    made = make_options(start, **changed)
+    check_gang(made, kind.kind, kind.name)
+    return EntryCall(kind, pool, made, tagged(tags))

@@ -19,6 +19,7 @@ from random import Random
 from typing import Any, Generic, TypeVar
 
 from steerio.campaign.entry_calls import EntryCall, Ranked, RankedBy
+from steerio.campaign.entry_order import LARGE, BestFirst, best_first, kept
 
 K = TypeVar("K", bound=Hashable)
 
@@ -28,8 +29,6 @@ SLACK = 64
 """Gaps that there may always be, even if few entries wait."""
 SAMPLE = 1_024
 """Scores that are drawn to guess how the others are spread."""
-LARGE = 10_000
-"""Entries from which on NumPy is asked, if it is there."""
 
 
 class EntryTable(Generic[K]):
@@ -54,7 +53,7 @@ class EntryTable(Generic[K]):
         self.newest_first = newest_first
         self._waits = bytearray()
         self._first = 0
-        self._ranked: list[int] | None = None
+        self._best_first: BestFirst | None = None
 
     def __len__(self) -> int:
         """Return how many entries wait."""
@@ -86,7 +85,7 @@ class EntryTable(Generic[K]):
         self.lanes.append(lane)
         self._waits.append(1)
         self.counts[lane] += 1
-        self._ranked = None
+        self._best_first = None
         return slot
 
     def remove(self, slot: int) -> None:
@@ -96,13 +95,14 @@ class EntryTable(Generic[K]):
         self.scores[slot] = GONE
         self._waits[slot] = 0
         self.counts[self.lanes[slot]] -= 1
-        self._ranked = None
+        if self._best_first is not None:
+            self._best_first.has_gaps()
 
     def score(self, slot: int, score: float, by: RankedBy) -> None:
         """Give an entry another score."""
         self.scores[slot] = score
         self.by[slot] = by
-        self._ranked = None
+        self._best_first = None
 
     def ranked(self, slot: int) -> Ranked:
         """Return an entry as a value."""
@@ -144,7 +144,7 @@ class EntryTable(Generic[K]):
         self.lanes = array("L", compress(self.lanes, self._waits))
         self.slots = {key: slot for slot, key in enumerate(self.keys)}
         self._waits = bytearray(b"\1") * len(self.keys)
-        self._first, self._ranked = 0, None
+        self._first, self._best_first = 0, None
 
     def all_slots(self) -> list[int]:
         """Return the places of all entries, the oldest first."""
@@ -152,23 +152,63 @@ class EntryTable(Generic[K]):
 
     def all_items(self) -> list[Any]:
         """Return the items of all entries, the oldest first."""
-        return self.items[:] if self.has_no_gaps else list(compress(self.items, self._waits))
+        return kept(self.items, self._waits)
 
     def all_keys(self) -> list[K]:
         """Return the keys of all entries, the oldest first."""
-        return list(self.slots)
+        return kept(self.keys, self._waits)
 
-    def all_pairs(self) -> list[tuple[K, Any]]:
-        """Return the keys and items of all entries, the oldest first."""
-        return list(zip(self.all_keys(), self.all_items(), strict=True))
+    def all_entries(self) -> tuple[list[K], list[Any]]:
+        """Return the keys and the items of all entries, the oldest first."""
+        return self.all_keys(), self.all_items()
 
-    def score_many(self, slots: Iterable[int], scores: Iterable[float], by: RankedBy) -> None:
-        """Give many entries other scores."""
-        column, causes = self.scores, self.by
-        for slot, score in zip(slots, scores, strict=True):
-            column[slot] = score
-            causes[slot] = by
-        self._ranked = None
+    def all_numbers(self) -> array[int]:
+        """Return the numbers of all entries, the oldest first."""
+        if self.has_no_gaps:
+            return self.numbers[:]
+        numpy: Any = sys.modules.get("numpy") if len(self.keys) > LARGE else None
+        if numpy is None:
+            return array("q", compress(self.numbers, self._waits))
+        waits = numpy.frombuffer(self._waits, dtype=bool)
+        return array("q", numpy.frombuffer(self.numbers, dtype="q")[waits].tobytes())
+
+    def numbered(
+        self, numbers: array[int], scores: array[float]
+    ) -> tuple[Sequence[int], array[float]]:
+        """Find those that wait of entries with these numbers, which ascend.
+
+        Returns:
+            Their places, and which of the scores are theirs.
+        """
+        numpy: Any = sys.modules.get("numpy") if len(numbers) > LARGE else None
+        if numpy is None or not self.numbers:
+            place = dict(zip(self.all_numbers(), self.all_slots(), strict=True))
+            there = [index for index, number in enumerate(numbers) if number in place]
+            wait = [place[numbers[index]] for index in there]
+            return wait, array("d", [scores[index] for index in there])
+        mine, wanted = (numpy.frombuffer(each, dtype="q") for each in (self.numbers, numbers))
+        places = numpy.minimum(numpy.searchsorted(mine, wanted), len(mine) - 1)
+        found = mine[places] == wanted
+        found &= numpy.frombuffer(self._waits, dtype=bool)[places]
+        return places[found], array("d", numpy.frombuffer(scores)[found].tobytes())
+
+    def score_many(self, slots: Sequence[int], scores: array[float], by: RankedBy) -> None:
+        """Give many entries other scores; of two for one entry the last counts."""
+        self._best_first = None
+        numpy: Any = sys.modules.get("numpy") if len(slots) > LARGE else None
+        if numpy is None:
+            column = self.scores
+            for slot, score in zip(slots, scores, strict=True):
+                column[slot] = score
+                self.by[slot] = by
+            return
+        places = numpy.asarray(slots)
+        numpy.frombuffer(self.scores)[places] = numpy.frombuffer(scores)
+        others = numpy.ones(len(self.by), dtype=bool)
+        others[places] = False
+        old, self.by = self.by, [by] * len(self.by)
+        for slot in numpy.flatnonzero(others).tolist():
+            self.by[slot] = old[slot]
 
     def score_all(self, scores: array[float], by: RankedBy) -> None:
         """Give all entries other scores, which come in the order of `all_items`."""
@@ -177,7 +217,7 @@ class EntryTable(Generic[K]):
         else:
             self._score_between_gaps(scores)
         self.by[:] = [by] * len(self.by)
-        self._ranked = None
+        self._best_first = None
 
     def copy(self) -> EntryTable[K]:
         """Return a copy, for a snapshot: it has no lanes and no places by key."""
@@ -208,14 +248,20 @@ class EntryTable(Generic[K]):
 
     def order(self) -> list[int]:
         """Return the places of all entries, best first."""
-        if self._ranked is None:
-            self._ranked = self._sorted()
-        return self._ranked
+        return self._sorted().places(self._waits)
+
+    def ordered_keys(self) -> list[K]:
+        """Return the keys of all entries, best first."""
+        return self._sorted().keys(self.keys, self._waits)
+
+    def ordered_items(self) -> list[Any]:
+        """Return the items of all entries, best first."""
+        return self._sorted().items(self.items, self._waits)
 
     def best(self, most: int) -> list[int]:
         """Return the places of the best entries, best first, without sorting the others."""
-        if self._ranked is not None:
-            return self._ranked[:most]
+        if self._best_first is not None:
+            return self._best_first.places(self._waits, most)
         score = self.threshold(2 * most)
         found = self.above(score)
         if len(found) < most and score != GONE:  # many are equal
@@ -263,25 +309,7 @@ class EntryTable(Generic[K]):
         both = enumerate(zip(self.scores, self.lanes, strict=True))
         return [slot for slot, (has, of) in both if of == lane and has > score]
 
-    def _sorted(self) -> list[int]:
-        slots = self.all_slots()
-        if self.newest_first:
-            slots.reverse()
-        if len(slots) > LARGE and "numpy" in sys.modules:
-            return _sorted_by_numpy(sys.modules["numpy"], self.scores, slots)
-        slots.sort(key=self.scores.__getitem__, reverse=True)  # keeps the order of equal scores
-        return slots
-
-
-def _sorted_by_numpy(numpy: Any, scores: array[float], slots: list[int]) -> list[int]:
-    """Return places by their scores, the highest first; equal scores stay in order."""
-    places = numpy.array(slots)
-    negative = -numpy.frombuffer(scores)[places]
-    if (negative[1:] >= negative[:-1]).all():
-        return slots
-    order = numpy.argsort(negative)  # the fast one, which tells equal scores apart at random
-    found = negative[order]
-    if (found[1:] == found[:-1]).any():
-        order = numpy.argsort(negative, kind="stable")
-    ranked: list[int] = places[order].tolist()
-    return ranked
+    def _sorted(self) -> BestFirst:
+        if self._best_first is None:
+            self._best_first = best_first(self.scores, self._waits, newest_first=self.newest_first)
+        return self._best_first

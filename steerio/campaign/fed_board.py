@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from steerio.campaign.board_entries import TABLES, BoardState
 from steerio.campaign.entry_calls import EntryCall, HandedOut, Lane, Ranked
+from steerio.campaign.listing import Listing
 from steerio.campaign.ranked_entries import RankedEntries
 from steerio.model.cards import board_card
 from steerio.model.objects import check_number
@@ -57,6 +58,8 @@ class FedBoard(Generic[K]):
     _again_in: dict[Lane, dict[K, None]]
     """The same, by their lanes."""
     _order: int
+    _mark: object
+    """Equal to nothing but itself: its listings have it."""
     _placed: dict[tuple[TaskType[..., Any], str | None], TaskType[..., Any]]
     """The task types of its entries, for the pools that these are for."""
 
@@ -69,6 +72,7 @@ class FedBoard(Generic[K]):
         self._chance, self._seeded = Random(0), False
         self._out, self._again, self._again_in = {}, {}, {}
         self._order, self._placed = 0, {}
+        self._mark = object()
         self._empty()
 
     def _empty(self) -> None:
@@ -99,14 +103,21 @@ class FedBoard(Generic[K]):
     @property
     def waiting(self) -> list[K]:
         """The keys that wait, best first."""
-        table = self._entries.table
-        return list(map(table.keys.__getitem__, table.order()))
+        return self._entries.table.ordered_keys()
 
     @property
     def waiting_items(self) -> list[Any]:
         """The items that wait, best first, in the order of `waiting`."""
+        return self._entries.table.ordered_items()
+
+    def listing(self) -> Listing[K]:
+        """Return all that wait as a value, the oldest first: nothing is sorted for it.
+
+        Its ``keys`` and ``items`` may be ranked elsewhere, in a task for instance, and their scores
+        given to `rescore_listing`, while entries are handed out and added.
+        """
         table = self._entries.table
-        return list(map(table.items.__getitem__, table.order()))
+        return Listing(self._mark, table.all_keys(), table.all_items(), table.all_numbers())
 
     def best(self, most: int) -> list[K]:
         """Return so many of the keys that wait, best first: of a large board faster than all."""

@@ -28,9 +28,11 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from msgspec import Struct
 
+from steerio.campaign.agent_loops import size_of
 from steerio.campaign.gathering import whole
 from steerio.errors import TaskDidNotSucceed, UsageError
 from steerio.model.showing import short
+from steerio.model.status import PoolLoad
 from steerio.session.chains import ChainUnderWay, chain_under_way
 
 log = logging.getLogger("steerio.campaign")
@@ -70,6 +72,20 @@ class ChainHome(Protocol):
     """Why no other chain begins; empty: they do."""
 
 
+class PoolNews(Protocol):
+    """The pools, as seen by chains that are as many as one of them has workers."""
+
+    pools: dict[str, PoolLoad]
+
+    def on_pools(self, callback: Callable[[], None], *, idle: bool) -> None:
+        """Call back with each news of them."""
+        ...
+
+    def off_pools(self, callback: Callable[[], None]) -> None:
+        """Call back no more."""
+        ...
+
+
 def may_begin(
     under_way: int, untaken: int, limit: int, at: Mapping[str, int], pool_limits: Mapping[str, int]
 ) -> bool:
@@ -94,8 +110,9 @@ class ManyChains(Generic[T, R]):
         home: the run of the campaign.
         items: the source of the items.
         chain: makes the coroutine of one.
-        limit: the most that are under way.
+        limit: the most that are under way; or the pool that has so many workers.
         pool_limits: no chain begins while so many have a task in one of these pools.
+        news: of the pools.
 
     Raises:
         UsageError: one of them is wrong.
@@ -106,17 +123,19 @@ class ManyChains(Generic[T, R]):
         home: ChainHome,
         items: Iterable[T] | AsyncIterable[T],
         chain: Callable[[T], Awaitable[R]],
-        limit: int,
+        limit: int | str,
         pool_limits: Mapping[str, int] | None,
+        news: PoolNews,
     ) -> None:
         self._home = home
+        self._pools = news
         if not callable(chain):
             raise UsageError(
                 "run_chains takes items, and an 'async def' that is called with each, as in "
                 f"self.run_chains(molecules, self.relax_and_score, limit=16), not {short(chain)}"
             )
         self._chain = chain
-        self._limit = whole("limit", limit)
+        self._limit = limit if isinstance(limit, str) else whole("limit", limit)
         self._pool_limits = {
             pool: whole(f"pool_limits[{pool!r}]", most)
             for pool, most in (pool_limits or {}).items()
@@ -138,6 +157,8 @@ class ManyChains(Generic[T, R]):
 
     async def outcomes(self) -> AsyncGenerator[FinishedChain[T, R] | FailedChain[T], None]:
         """Begin the chains, and yield the outcome of each when it has ended."""
+        if isinstance(self._limit, str):
+            self._pools.on_pools(self._advance_later, idle=False)
         try:
             while True:
                 self._advance()
@@ -185,8 +206,12 @@ class ManyChains(Generic[T, R]):
             return False
         if self._home.stopping or self._error is not None:
             return False
+        limit = self._limit
+        if isinstance(limit, str):
+            # at least one, to wait for workers
+            limit = max(1, size_of(self._pools.pools.get(limit)))
         counts = len(self._tasks), len(self._outcomes)
-        return may_begin(*counts, self._limit, self._at, self._pool_limits)
+        return may_begin(*counts, limit, self._at, self._pool_limits)
 
     def _moved(self, pool: str, by: int) -> None:
         """Take in that one more chain, or one fewer, has a task in a pool."""
@@ -290,6 +315,7 @@ class ManyChains(Generic[T, R]):
     async def _close(self) -> None:
         """Cancel the chains that are under way, and wait until they have ended."""
         self._closed = True
+        self._pools.off_pools(self._advance_later)
         left: list[asyncio.Task[Any]] = list(self._tasks)
         if self._pulling is not None:
             left.append(self._pulling)

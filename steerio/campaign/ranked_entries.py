@@ -91,7 +91,7 @@ class RankedEntries(Generic[K]):
         sums = [order.total for order in orders if isinstance(order, Lottery)]
         return self._chance.choices(there, sums if any(sums) else list(map(self.count, there)))[0]
 
-    def rescore(self, slots: Sequence[int], scores: Iterable[float], by: RankedBy) -> None:
+    def rescore(self, slots: Sequence[int], scores: array[float], by: RankedBy) -> None:
         """Give entries new scores."""
         table = self.table
         if FEW * len(slots) < len(table):

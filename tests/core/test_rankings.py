@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from array import array
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
 import pytest
 
+from steerio.campaign import entry_order, entry_table
 from steerio.campaign.entry_calls import Lane
 from steerio.campaign.entry_table import LARGE
 from steerio.campaign.lottery import Lottery
@@ -63,7 +65,8 @@ def test_they_go_in_the_order_of_a_sorted_list(kind: str, newest_first: bool) ->
             case 1:
                 some = chance.sample(sorted(scores), min(len(scores), 20))
                 new = [spread(kind, chance) for _ in some]
-                entries.rescore([entries.table.slots[key] for key in some], new, BY)
+                slots = [entries.table.slots[key] for key in some]
+                entries.rescore(slots, array("d", new), BY)
                 scores.update(zip(some, new, strict=True))
             case 2:
                 fresh = array("d", [spread(kind, chance) for _ in scores])
@@ -105,6 +108,62 @@ def test_numpy_makes_no_difference(
     assert orders[0] == orders[1]
 
 
+@pytest.mark.parametrize("newest_first", [False, True])
+@pytest.mark.parametrize("kind", ["alike", "signs", "tiny", "huge", "any"])
+def test_all_scores_are_sorted_exactly(
+    kind: str, newest_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("numpy")
+    monkeypatch.setattr(entry_order, "LARGE", 10)
+    chance = Random(kind)
+    draw: dict[str, Callable[[], float]] = {
+        "alike": lambda: 1 + chance.randrange(50) * 2.0**-52,  # rounding makes most of them equal
+        "signs": lambda: chance.choice([0.0, -0.0, 1.0, -1.0]),
+        "tiny": lambda: chance.choice([5e-324, -5e-324, 0.0, chance.random()]),
+        "huge": lambda: chance.uniform(-1e300, 1e300),
+        "any": lambda: chance.choice([chance.gauss(0, 1), -1 - chance.randrange(3) * 2.0**-50]),
+    }
+    for _ in range(50):
+        scores = array("d", [draw[kind]() for _ in range(chance.randrange(11, 300))])
+        waits = bytearray(chance.choice([0, 1, 1, 1]) for _ in scores)
+        slots = [slot for slot, there in enumerate(waits) if there]
+        expected = sorted(slots[:: -1 if newest_first else 1], key=lambda slot: -scores[slot])
+        order = entry_order.best_first(scores, waits, newest_first=newest_first)
+        assert order.places(waits) == expected
+        assert order.keys([str(slot) for slot in range(len(waits))], waits) == [
+            str(slot) for slot in expected
+        ]
+
+
+@pytest.mark.parametrize("large", [10, 10**6])
+def test_the_order_is_kept_while_entries_go(large: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numpy")
+    monkeypatch.setattr(entry_order, "LARGE", large)
+    sorts: list[int] = []
+    sort = entry_order.best_first
+    monkeypatch.setattr(
+        entry_table, "best_first", lambda *args, **how: sorts.append(1) or sort(*args, **how)
+    )
+    entries = ranked()
+    for key in range(200):
+        entries.add(key, -key, float(key * 37 % 101), key, BY, None)
+    table = entries.table
+    expected = table.ordered_keys()
+    while len(expected) > 100:
+        gone = taken(entries, 3)
+        assert gone == expected[:3]
+        del expected[:3]
+        entries.remove(table.slots[expected.pop(7)])
+        listed = table.ordered_keys()
+        assert listed == expected == [-item for item in table.ordered_items()]
+        assert table.best(5) == table.order()[:5]
+        listed.clear()  # it is the caller's
+    assert len(sorts) == 1
+    entries.add(999, 0, 50.0, 999, BY, None)
+    assert 999 in table.ordered_keys()
+    assert len(sorts) == 2
+
+
 def test_only_a_share_of_a_large_board_is_kept_in_order() -> None:
     entries = ranked()
     for key in range(50_000):
@@ -136,7 +195,7 @@ def test_draws_take_each_entry_once_and_those_of_score_0_last() -> None:
     for key in range(500):
         entries.add(key, key, chance.choice((0.0, 1e-300, 1.0, 1e200)), key, BY, None)
     for key in range(0, 500, 3):
-        entries.rescore([entries.table.slots[key]], [float(key % 2)], BY)
+        entries.rescore([entries.table.slots[key]], array("d", [float(key % 2)]), BY)
     for key in range(0, 500, 5):
         entries.remove(entries.table.slots[key])
     zeros = {key for key, slot in entries.table.slots.items() if not entries.table.scores[slot]}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import pickle
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from random import Random
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -15,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steerio import Board, BoardFull, Campaign, Needs, Succeeded, Workers, on_success, task
+from steerio.campaign import entry_table
 from steerio.campaign.entry_table import SLACK
 from steerio.errors import UsageError
 from steerio.testing import Model, simulate
@@ -366,3 +369,81 @@ def test_finite_scores_with_an_infinite_sum_are_taken() -> None:
     board.rescore({1: -1.7e308, 2: -1.7e308})
     board.rescore_all(lambda items: [1.7e308, 1.6e308])
     assert board.waiting == [1, 2]
+
+
+# -- a listing ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("large", [0, 10**6])
+def test_a_listing_is_ranked_while_the_board_goes_on(
+    large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entry_table, "LARGE", large)
+    chance = Random(7)
+    for _ in range(100):
+        board: Board[int] = Board(norm, range(20))
+        numbers = dict(zip(board.waiting, range(20), strict=True))
+        for key in chance.sample(range(20), chance.randrange(15)):
+            board.discard(key)
+        listing = board.listing()
+        assert listing.keys == listing.items == sorted(listing.keys, key=lambda key: numbers[key])
+        scores = dict.fromkeys(listing.keys, 0.0)
+        for key in chance.sample(listing.keys, chance.randrange(len(listing) + 1)):
+            board.discard(key)
+            del scores[key]
+            if chance.random() < 0.3:
+                board.add(key, score=3.0)  # it is another entry than that of the listing
+                scores[key] = 3.0
+        for key in range(30, 30 + chance.randrange(5)):
+            board.add(key, score=5.0)
+            scores[key] = 5.0
+        new = [float(chance.randrange(9)) for _ in listing.keys]
+        stayed = [key for key in listing.keys if scores.get(key) == 0.0]
+        scores |= {key: new[listing.keys.index(key)] for key in stayed}
+        assert board.rescore_listing(listing, np.array(new)) == len(stayed)
+        assert {key: board.score(key) for key in board.waiting} == scores
+        ranks = [board.score(key) for key in board.waiting]
+        assert ranks == sorted(ranks, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ([1.0], "was given 1 score for 3 items"),
+        (2.0, "was given 2.0 for 3 items"),
+        (np.zeros((3, 1)), r"was given an array of shape \(3, 1\)"),
+        ([1.0, math.nan, 2.0], "the score of 2 is nan"),
+    ],
+)
+def test_wrong_scores_of_a_listing_are_refused(scores: Any, said: str) -> None:
+    board = Board(norm, [1, 2, 3])
+    with pytest.raises(UsageError, match=said):
+        board.rescore_listing(board.listing(), scores)
+    assert [board.score(key) for key in board.waiting] == [0, 0, 0]
+
+
+def test_a_listing_of_another_board_is_refused() -> None:
+    board, other = Board(norm, [1, 2, 3]), Board(norm, [1, 2, 3])
+    with pytest.raises(UsageError, match="is of another board"):
+        board.rescore_listing(other.listing(), [1.0, 2.0, 3.0])
+    later = pickle.loads(pickle.dumps(board.listing()))  # as in a snapshot that is resumed
+    with pytest.raises(UsageError, match="or of a run before"):
+        board.rescore_listing(later, [1.0, 2.0, 3.0])
+    listed: Any = [1, 2, 3]
+    with pytest.raises(UsageError, match=r"takes a listing of the board, as board.listing\(\)"):
+        board.rescore_listing(listed, [1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("large", [0, 10**6])
+def test_scores_by_pairs_and_by_key_are_the_same_at_any_size(
+    large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entry_table, "LARGE", large)
+    board = Board(norm, range(12))
+    board.discard(4)
+    assert board.rescore([(3, 1.0), (4, 9.0), (5, 2.0), (3, 7.0)]) == 2
+    assert board.waiting[:3] == [3, 5, 0]
+    assert board.rescore({11: 8.0, 4: 1.0, 0: -1.0}) == 2
+    assert board.waiting == [11, 3, 5, 1, 2, 6, 7, 8, 9, 10, 0]
+    assert board.rescore(lambda key: None if key % 2 else -float(key)) == 5
+    assert board.waiting == [11, 3, 5, 0, 1, 7, 9, 2, 6, 8, 10]

@@ -42,7 +42,7 @@ class Chains(Campaign):
     """Takes numbers through three steps."""
 
     workers: ClassVar = {"default": 4, "other": 2}
-    limit = 8
+    limit: ClassVar[Any] = 8
     n = 60
     pool_limits: ClassVar[dict[str, int]] = {}
 
@@ -73,7 +73,8 @@ class Chains(Campaign):
             self.items(), self.chain, limit=self.limit, pool_limits=self.pool_limits
         ):
             self.outcomes.append(outcome)
-            assert self.taken <= len(self.outcomes) + self.limit * 2
+            most = 8 if self.limit == "other" else self.limit
+            assert self.taken <= len(self.outcomes) + most * 2
             self.ended(outcome)
 
     def ended(self, outcome: Any) -> None:
@@ -206,6 +207,50 @@ def test_leaving_the_loop_cancels_the_chains_under_way() -> None:
     assert (len(run.campaign.outcomes), run.campaign.left) == (1, 0)
     assert run.campaign.taken <= 10
     assert run.ended["cancelled"] >= 4
+
+
+def test_a_limit_follows_the_workers_of_a_pool() -> None:
+    class Follows(Chains):
+        workers: ClassVar = {"default": 6, "other": 2}
+        limit = "other"
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: list[int] = []
+
+        @agent
+        async def move(self) -> None:
+            async with self.pools.lend("default", to="other", workers=3):
+                await self.until(lambda: self.under_way == 5)
+                self.seen.append(self.most)
+            await self.until(lambda: self.pools["other"].workers == 2 and self.under_way <= 2)
+            self.most = 0
+            left = self.n - len(self.outcomes)
+            await self.until(lambda: self.n - len(self.outcomes) < left - 5)
+            self.seen.append(self.most)
+
+    campaign = simulate(Follows(), model=MODEL).campaign
+    assert campaign.seen == [5, 2]
+    assert len(campaign.outcomes) == 60
+
+
+def test_a_limit_that_no_worker_is_there_for_lets_one_chain_begin() -> None:
+    class Lent(Chains):
+        workers: ClassVar = {"default": 4, "other": 0}
+        limit = "other"
+        n = 6
+
+        async def chain(self, x: int) -> int:
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+            async with self.pools.lend("default", to="other"):
+                value = await self.run(score, x)
+            self.under_way -= 1
+            return value
+
+    campaign = simulate(Lent(), model=MODEL).campaign
+    assert len(campaign.outcomes) == 6
+    assert campaign.most <= 2
 
 
 def test_a_limit_of_a_pool_that_there_is_not_is_refused() -> None:
