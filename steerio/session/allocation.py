@@ -29,6 +29,10 @@ SETTLE_S = 1.0
 SLACK = 0.05
 """Share of a pool by which it may differ from the wish, unless told otherwise."""
 
+EARLY_S = 1e-6
+"""Seconds by which a timer may call early: loops do so within the resolution of their clock. In
+virtual time the clock would stand still from one such call to the next, without end."""
+
 LOOK_S = 0.15
 """Seconds from a change to the next question: the broker tells of queues every 0.1 s at most."""
 
@@ -101,7 +105,7 @@ class Steps(msgspec.Struct):
             if lean is None or lean.sign != sign:
                 lean = self.leans[pool] = Lean(sign, now, abs(count))
             lean.least = min(lean.least, abs(count))
-            if now >= lean.since + self.settle_s:
+            if now >= lean.since + self.settle_s - EARLY_S:
                 lean.held, lean.since, lean.least = lean.least, now, abs(count)
         for pool in self.leans.keys() - excess.keys():
             del self.leans[pool]

@@ -12,6 +12,7 @@ it belongs to, so leases and rules do not pull at the same worker.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import lcm
 
 from steerio.errors import UsageError
 from steerio.model.status import PoolLoad
@@ -225,18 +226,18 @@ def apportion(seats: int, weights: Mapping[str, float]) -> dict[str, int]:
     Raises:
         UsageError: there are seats to share out and no weight above 0.
     """
-    from fractions import Fraction  # so late, for few runs follow a rule that shares out
-
-    # exact, so that equal weights have equal remainders
-    exact = {name: Fraction(weight) for name, weight in weights.items()}
-    total = sum(exact.values())
     if not seats:
         return dict.fromkeys(weights, 0)
+    # in whole numbers, which are exact, so that equal weights have equal remainders
+    ratios = {name: float(weight).as_integer_ratio() for name, weight in weights.items()}
+    scale = lcm(*(below for _, below in ratios.values()))
+    whole = {name: above * (scale // below) for name, (above, below) in ratios.items()}
+    total = sum(whole.values())
     if total <= 0:
         raise UsageError(f"{seats} cannot be shared out by weights of 0: {dict(weights)}")
-    quotas = {name: seats * weight / total for name, weight in exact.items()}
-    shares = {name: int(quota) for name, quota in quotas.items()}
-    by_remainder = sorted(quotas, key=lambda name: shares[name] - quotas[name])
+    quotas = {name: divmod(seats * weight, total) for name, weight in whole.items()}
+    shares = {name: quota for name, (quota, _) in quotas.items()}
+    by_remainder = sorted(quotas, key=lambda name: -quotas[name][1])
     for name in by_remainder[: seats - sum(shares.values())]:
         shares[name] += 1
     return shares

@@ -197,7 +197,8 @@ class DrawnScript(Script):
         self, spec: TaskSpec, seed: int | str, draw: AnyDraw, streams: TaskStreams
     ) -> None:
         super().__init__(spec, seed, Model(0.0))
-        self._draw = draw
+        self._draw: Any = draw
+        self._draw_call = draw.draw_call if isinstance(draw, DrawsCalls) else None
         self._streams = streams
 
     def draw(
@@ -205,8 +206,8 @@ class DrawnScript(Script):
     ) -> Fate:
         """Draw a course."""
         stream = self._streams.of(task, frames)
-        if isinstance(self._draw, DrawsCalls):
-            drawn: Any = self._draw.draw_call(stream, task, frames, self.loaded)
+        if self._draw_call is not None:
+            drawn: Any = self._draw_call(stream, task, frames, self.loaded)
         else:
             drawn = self._draw(stream.rng, *args, **kwargs)
         course = checked_course(drawn, self.name, self.kind)

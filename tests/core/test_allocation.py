@@ -17,6 +17,13 @@ def test_a_wish_has_to_hold_before_anybody_moves() -> None:
     assert steps.decide(have, wish, {}, 1.0) == ({("a", "b"): 4}, [])
 
 
+def test_a_timer_that_calls_within_the_resolution_of_its_clock_is_not_too_early() -> None:
+    steps = Steps(settle_s=1.0)
+    have, wish = {"a": 10, "b": 0}, {"a": 6, "b": 4}
+    assert steps.decide(have, wish, {}, 7.1) == ({}, [])
+    assert steps.decide(have, wish, {}, steps.due - 1e-9) == ({("a", "b"): 4}, [])
+
+
 def test_a_wish_that_changes_its_mind_begins_anew() -> None:
     steps = Steps(settle_s=1.0)
     have = {"a": 5, "b": 5}
