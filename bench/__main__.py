@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench import data, durable, pools, see, spine, wire
+from bench import clusters, data, durable, pools, see, spine, wire
 from bench.effort import Effort
 from bench.measurement import Measurement, write_json
 from bench.part import Part
@@ -28,6 +28,7 @@ BENCHES: Mapping[str, Mapping[str, Part]] = {
     "wire": wire.PARTS,
     "durable": durable.PARTS,
     "see": see.PARTS,
+    "clusters": clusters.PARTS,
 }
 SCIENCE = "science"
 """It has examples in place of claims, and two tables of its own."""

@@ -8,6 +8,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from bench.measurement import amount
+from steerio.model.showing import counted
 
 COMPARED = ("example, and policy", "score", "cost", "busy")
 SCALE = ("example", "workers", "tasks", "busy", "moves", "time to solution")
@@ -19,7 +20,8 @@ def compared_table(found: dict[str, dict[str, Any]]) -> str:
     for name, each in found.items():
         seeds = len(each["ways"][0]["score"])
         arrow = "more" if each["better"] == "higher" else "less"
-        about = f"**{name}**: {each['setting']}; {seeds} seeds; {each['lines']} lines of policy"
+        about = f"**{name}**: {each['setting']}; {counted(seeds, 'seed')}; "
+        about += f"{each['lines']} lines of policy"
         rows.append((about, f"{each['score']} ({arrow} is better)", each["cost"], ""))
         for number, way in enumerate(each["ways"]):
             shown = f"**{way['way']}**" if number == 0 else way["way"]

@@ -293,7 +293,8 @@ def main() -> None:
         return scale(Recording())
     seeds, nanoseconds = (1, QUICK_NS) if asked.quick else (asked.seeds, asked.nanoseconds)
     truth, bins = Recording().truth()
-    print(f"{seeds} seeds, {nanoseconds:g} ns on {WORKERS} simulated workers", end="; ")
+    counted = f"{seeds} seed{'s' * (seeds != 1)}"
+    print(f"{counted}, {nanoseconds:g} ns on {WORKERS} simulated workers", end="; ")
     print(f"the recording has {bins} bins, and {truth:.2%} of the time beyond the barrier")
     return show(measured(seeds, nanoseconds, asked.within, asked.processes), truth)
 

@@ -1,7 +1,7 @@
 """The search with pruning and without, and by other optimizers: errors found, epochs trained.
 
     python examples/asktell/compare.py --quick
-    python examples/asktell/compare.py            five seeds
+    python examples/asktell/compare.py            ten seeds
 
 The networks are those of `recorded.py`, with the times that were measured, and the workers are
 simulated. So the order of all that happens depends on the seed alone, and not on how busy this
@@ -21,7 +21,7 @@ from training import EPOCHS, train
 
 from steerio.testing import SimulatedRun, simulate
 
-SEEDS, TRIALS, WORKERS = 5, 30, 4
+SEEDS, TRIALS, WORKERS = 10, 30, 4
 WAYS: dict[str, dict[str, Any]] = {
     "Optuna, whole": {"by": "optuna", "whole": True},
     "Optuna, pruned": {"by": "optuna"},
@@ -120,7 +120,7 @@ def main() -> None:
     seeds, trials = (1, 12) if asked.quick else (asked.seeds, asked.trials)
     networks = Recorded()
     table = table_of(seeds, trials, asked.workers, networks)
-    print(f"{trials} networks, {seeds} seeds, {asked.workers} simulated workers")
+    print(f"{trials} networks, {seeds} seed{'s' * (seeds != 1)}, {asked.workers} simulated workers")
     print(f"{'':28}{'error found':>16}{'share of epochs':>20}{'workers busy':>16}")
     for name, found in table.items():
         errors, shares, _, busy = zip(*found, strict=True)

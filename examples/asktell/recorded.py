@@ -1,6 +1,7 @@
 """Networks that were trained once: their wrong answers after each epoch, and the time of one.
 
-    python examples/asktell/recorded.py       trains anew whatever `compare.py` asks for: minutes
+    python examples/asktell/recorded.py           trains whatever `compare.py` asks for: minutes
+    python examples/asktell/recorded.py --more    only the networks that the file has not
 
 The optimizers ask for the same networks in each replay, as long as their packages are of about the
 same version; a network that is not in the file is trained when it is asked for.  An epoch's time is
@@ -9,6 +10,7 @@ that of the processor, so that it does not depend on how busy the machine was.
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 import time
@@ -82,11 +84,11 @@ def trained(width: float, rate: float, decay: float) -> Network:
     return Network(wrong, round((time.process_time() - began_s) / EPOCHS, 5))
 
 
-def networks_of(seed: int) -> dict[str, Network]:
-    """Train all that the comparison asks for with a seed."""
+def networks_of(seed: int, file: Path | None) -> dict[str, Network]:
+    """Train all that the comparison asks for with a seed, but for the networks of a file."""
     from compare import TRIALS, WORKERS, measured
 
-    networks = Recorded(None)
+    networks = Recorded(file)
     measured(seed, TRIALS, WORKERS, networks)
     return networks.networks
 
@@ -95,9 +97,13 @@ def main() -> None:
     """Train all that the comparison asks for, on two cores, and write the file."""
     from compare import SEEDS
 
-    networks = Recorded(None)
+    parser = argparse.ArgumentParser(description="Train networks once.")
+    parser.add_argument("--more", action="store_true", help="keep those that the file has")
+    file = FILE if parser.parse_args().more else None
+    networks = Recorded(file)
     with ProcessPoolExecutor(2) as pool:
-        for seed, trained in enumerate(pool.map(networks_of, range(1, SEEDS + 1)), 1):
+        seeds = range(1, SEEDS + 1)
+        for seed, trained in enumerate(pool.map(networks_of, seeds, [file] * SEEDS), 1):
             networks.networks |= trained
             networks.write(FILE)
             print(f"seed {seed}: {len(networks.networks)} networks", flush=True)

@@ -1,14 +1,16 @@
 """Proposals of ensembles that were trained once, and the times of tasks; and the script for both.
 
-    python examples/ensemble/recorded.py       trains and proposes anew: some minutes
+    python examples/ensemble/recorded.py           trains and proposes anew: some minutes
+    python examples/ensemble/recorded.py --more    only with seeds that the file has not
 
-``recorded.json`` has, for each of five seeds, every point that was proposed in a search of 192
+``recorded.json`` has, for each of ten seeds, every point that was proposed in a search of 192
 evaluations, and how long training takes by what is known.  Times are those of the processor, so
 that they do not depend on how busy the machine was.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
 from bisect import bisect_left
@@ -22,7 +24,7 @@ from search import DIMENSIONS, PER_SEED, Array, Ensemble, Surrogate, hartmann, p
 from steerio.testing import Model, SimulatedRun, simulate
 
 FILE = Path(__file__).parent / "recorded.json"
-SEEDS = 5
+SEEDS = 10
 BUDGET = 192
 WORKERS = {"simulate": 6, "learn": 1, "infer": 1}
 KNOWN = (32, 128, 512, 2_048)
@@ -108,17 +110,23 @@ def trainings() -> list[tuple[int, float]]:
 
 def main() -> None:
     """Time trainings, search with each seed, on two cores, and write the file."""
-    train_s = trainings()
-    rows: list[str] = []
+    parser = argparse.ArgumentParser(description="Train and propose once.")
+    parser.add_argument("--more", action="store_true", help="keep the seeds that the file has")
+    known = Recorded() if parser.parse_args().more else None
+    train_s = trainings() if known is None else known.train_s
+    found = {} if known is None else known.proposals
     times: list[float] = []
+    missing = [seed for seed in range(SEEDS) if str(seed) not in found]
     with ProcessPoolExecutor(2) as pool:
-        for seed, (proposals, took_s) in enumerate(pool.map(searched, range(SEEDS))):
-            rows.append(f'"{seed}":' + json.dumps(proposals, separators=(",", ":")))
+        for seed, (proposals, took_s) in zip(missing, pool.map(searched, missing), strict=True):
+            found[str(seed)] = proposals
             times += took_s
+            propose_s = sorted(times)[len(times) // 2] if known is None else known.propose_s
+            rows = [f'"{n}":' + json.dumps(p, separators=(",", ":")) for n, p in found.items()]
             shown = ",\n".join(rows)
             FILE.write_text(
                 f'{{"proposals":{{\n{shown}\n}},\n"train_s":{json.dumps(train_s)},\n'
-                f'"propose_s":{sorted(times)[len(times) // 2]:.4f}}}\n'
+                f'"propose_s":{propose_s:.4f}}}\n'
             )
             print(f"seed {seed}", flush=True)
 

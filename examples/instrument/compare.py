@@ -213,7 +213,7 @@ def main() -> None:
         ways = {f"model, {workers:,} workers": Way(workers, {}) for workers in SCALES}
     elif asked.kills:
         ways = {name: way for name, way in WAYS.items() if name.startswith("model")}
-    print(f"{seeds} seeds, {shots} shots each, on simulated workers")
+    print(f"{seeds} seed{'s' * (seeds != 1)}, {shots} shots each, on simulated workers")
     print(f"{'':26}{'on the target':>18}{'rated a shot':>16}{'late':>14}{'busy':>8}")
     given = {"times": 10.0 if asked.scale else 1.0, "kills": 1 / 3 if asked.kills else 0.0}
     for name, found in measured(ways, seeds, shots, **given):

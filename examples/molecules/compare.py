@@ -25,7 +25,7 @@ from search import Search, ionization_energy, rank
 from steerio import Board
 from steerio.testing import Model, SimulatedRun, simulate
 
-SEEDS, BUDGET = 5, 200
+SEEDS, BUDGET = 10, 200
 WORKERS = {"simulate": 8, "learn": 1}
 ALL = sum(WORKERS.values())
 STEERED, RANDOM = "steered", "random"
@@ -188,7 +188,8 @@ def main() -> None:
     asked = parser.parse_args()
     seeds, budget = (1, 60) if asked.quick else (asked.seeds, BUDGET)
     table = recorded()
-    print(f"{len(table.energies):,} molecules, {budget} tasks, {seeds} seeds, {ALL} workers")
+    counted = f"{seeds} seed{'s' * (seeds != 1)}"
+    print(f"{len(table.energies):,} molecules, {budget} tasks, {counted}, {ALL} workers")
     print(f"{'when steering is done':22}{'tasks':>12}{'top found':>14}{'busy':>8}")
     for name, way in measured(table, seeds, budget).items():
         tasks, top = spread([each.tasks for each in way]), spread([each.top for each in way])

@@ -135,7 +135,7 @@ def main() -> None:
         parser.error(f"recorded are {STARTS} starts of {SEEDS} seeds: recorded.py computes more")
     table, early = measured(seeds, starts, asked.workers)
     whole = table[WHOLE]
-    print(f"{starts} starts, {seeds} seeds, {asked.workers} simulated workers")
+    print(f"{starts} starts, {seeds} seed{'s' * (seeds != 1)}, {asked.workers} simulated workers")
     print(f"{'':20}{'same answer':>14}{'share of the cost':>22}{'share of the time':>22}")
     for name, way in table.items():
         same = sum(same_answer(way, whole))

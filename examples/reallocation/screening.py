@@ -103,11 +103,12 @@ class Screening(Campaign):
         self.known[result.args[0]] = result.value
         self.note(highest=max(self.known.values()))
 
-    @on_success(energy, every=EVERY, concurrent=2)
+    @on_success(energy, every=EVERY, concurrent=2, coalesce=True)
     async def relearn(self, results: list[Succeeded]) -> None:
         """Train on all that is known, then score all that waits, then rank it.
 
-        Two may be under way, so that a pool for training need not wait for one for inference.
+        Two may be under way, so that a pool for training need not wait for one for inference; then
+        a third takes all that come meanwhile.
         """
         _, train, infer = self.kinds
         known, waiting = dict(self.known), self.todo.waiting

@@ -280,7 +280,9 @@ def main() -> None:
     if asked.scale:
         scale(minutes, 64 if asked.quick else 1024)
         return
-    print(f"{seeds} seeds, {minutes:g} minutes of the plant, 2 simulated workers")
+    print(
+        f"{seeds} seed{'s' * (seeds != 1)}, {minutes:g} minutes of the plant, 2 simulated workers"
+    )
     print(
         f"{'':28}{'ran away':>12}{'coolant, K':>18}{'error, K':>14}{'missed':>16}"
         f"{'lag, ms':>14}{'busy, %':>14}"

@@ -13,7 +13,8 @@ from tests.docs.pages import Plan, plan
 ROOT = Path(__file__).parents[2]
 README = Path("examples/README.md")
 TIMEOUT_S = 300.0
-IMPORT = re.compile(r"^\s*(?:from|import) (\w+)", re.MULTILINE)
+IMPORT = re.compile(r"^\s*(?:from|import) (\w+)|: str = \"(\w+)\"", re.MULTILINE)
+"""An import, or the name of a module that an option may change."""
 
 SHOWN = plan((ROOT / README).read_text() if (ROOT / README).exists() else "", str(README))
 
@@ -23,7 +24,8 @@ def examples() -> list[str]:
     found: list[str] = []
     for folder in [ROOT / "examples", *(ROOT / "examples").glob("*/")]:
         modules = sorted(folder.glob("*.py"))
-        imported = set(IMPORT.findall("\n".join(module.read_text() for module in modules)))
+        found_in = IMPORT.findall("\n".join(module.read_text() for module in modules))
+        imported = {name for names in found_in for name in names}
         found += [str(m.relative_to(ROOT)) for m in modules if m.stem not in imported]
     return found
 

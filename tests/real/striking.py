@@ -1,0 +1,97 @@
+"""Campaigns of examples whose workers are killed while they work, against the same left in peace.
+
+The scripts that tests start import this, so it stands where their workers find it, too.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import steerio
+from steerio import Campaign, agent
+from tests.real.programs import REPOSITORY, python, running
+
+KILLS = 4
+"""Workers that are killed, at most, unless a test says otherwise."""
+SCRIPT = """
+import sys
+import time
+
+sys.path.insert(0, {folder!r})
+from tests.real.striking import struck
+
+{code}
+"""
+
+
+def struck(
+    kind: type[Campaign],
+    each_s: float = 2.0,
+    calm: dict[str, Any] | None = None,
+    kills: int = KILLS,
+    **options: Any,
+) -> tuple[Any, Any]:
+    """Run a campaign in peace, and one of which a busy worker is killed now and then.
+
+    Args:
+        kind: the campaign.
+        each_s: seconds between kills, at least: one comes when something has happened.
+        calm: options of the one in peace, if they differ.
+        kills: workers that are killed, at most.
+        options: of the campaign; ``workers`` may be among them.
+
+    Returns:
+        Both, ended.
+    """
+    killed: dict[int, int] = {}  # the workers' processes, by the task that each had
+
+    @agent
+    async def strike(self: Campaign) -> None:
+        """Kill a worker that has a task; no task loses two, however slow this machine is."""
+        while len(killed) < kills:
+            due = time.monotonic() + each_s
+            # looked at when something happens, so it keeps no campaign from its end
+            await self.until(lambda due=due: time.monotonic() >= due)  # type: ignore[misc]
+            workers = (await self.session.status()).workers
+            busy = {each.task_id: each.pid for each in workers if each.task_id}
+            if left := sorted(busy.keys() - killed.keys()):
+                task = random.Random(len(killed)).choice(left)
+                killed[task] = busy[task]
+                os.kill(busy[task], signal.SIGKILL)
+
+    strike.__qualname__ = f"{kind.__qualname__}.strike"
+    runs: list[Any] = []
+    workers = options.pop("workers", None)
+    for each in (kind, type(kind.__name__, (kind,), {"strike": strike})):
+        campaign = each(**(options | (calm or {}) if each is kind else options))
+        folder = f"run-{len(runs)}"
+        steerio.run(campaign, workers=workers, progress="off", run_dir=folder)
+        runs.append(campaign)
+    sys.stderr.write(f"{len(killed)} workers were killed\n")
+    return runs[0], runs[1]
+
+
+def run_struck(example: str, code: str, folder: Path, within_s: float) -> tuple[int, str]:
+    """Run code that compares the two, as a script beside the modules of an example.
+
+    Args:
+        example: the folder of the example.
+        code: the script; it has `struck`.
+        folder: where it runs.
+        within_s: the longest that it may take.
+
+    Returns:
+        How many workers were killed, and all that it printed.
+    """
+    script = folder / "compared.py"
+    script.write_text(SCRIPT.format(folder=str(REPOSITORY / "examples" / example), code=code))
+    with running(*python("compared.py"), cwd=folder) as program:
+        assert program.status(within_s) == 0, program
+    said = next(each for each in program.output.splitlines() if "workers were killed" in each)
+    return int(said.split()[0]), program.output
