@@ -138,6 +138,7 @@ if TYPE_CHECKING:
     from steerio.model.status import NodeStatus as NodeStatus
     from steerio.model.status import PoolLoad as PoolLoad
     from steerio.session.arguments import NotKept as NotKept
+    from steerio.session.joblib_backend import joblib_backend as joblib_backend
     from steerio.session.mlflow_versions import MlflowVersions as MlflowVersions
     from steerio.session.moves import Lease as Lease
     from steerio.session.moves import Move as Move
@@ -180,6 +181,7 @@ _HOMES = {
     "steerio.campaign.limits": ["Limits"],
     "steerio.campaign.many_chains": ["FailedChain", "FinishedChain"],
     "steerio.campaign.item_flows": ["StreamedItem"],
+    "steerio.session.joblib_backend": ["joblib_backend"],
     "steerio.session.mlflow_versions": ["MlflowVersions"],
     "steerio.session.nodes": ["Nodes"],
     "steerio.session.opening": ["connect", "open_session"],
@@ -379,6 +381,7 @@ __all__ = [
     "connect",
     "every",
     "gang",
+    "joblib_backend",
     "on_event",
     "on_failure",
     "on_idle",

@@ -205,6 +205,13 @@ class SessionExecutor(futures.Executor):
         if ending:
             await asyncio.wait(ending)
 
+    @property
+    def workers(self) -> int:
+        """How many workers its pool has, or all pools if each call goes to its own."""
+        pools = self._session.client.watch.pools
+        loads = pools.values() if self._pool is None else [pools[self._pool]]
+        return sum(load.workers for load in list(loads))
+
     # -- from its futures, on any thread -----------------------------------------------------------
 
     def refuse_own_thread(self, what: str) -> None:
