@@ -15,7 +15,7 @@ _joblib: Any = import_module("joblib.parallel")  # which has no types
 
 
 class Batches(_joblib.AutoBatchingMixin, _joblib.ParallelBackendBase):  # type: ignore[misc]
-    """Submits joblib's batches, and hands what they return to it in a thread of its own.
+    """Submits joblib's batches, and hands it their values in a thread of its own.
 
     In that thread joblib draws further batches from the caller's iterator, which may take its time.
     """
@@ -58,7 +58,7 @@ class Batches(_joblib.AutoBatchingMixin, _joblib.ParallelBackendBase):  # type: 
         return future
 
     def retrieve_result_callback(self, out: Future[Any]) -> Any:
-        """Return what a batch has returned, or raise its error."""
+        """Return the values of a batch, or raise its error."""
         return out.result()
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
