@@ -2,6 +2,7 @@
 
     python examples/ionization/compare.py --quick
     python examples/ionization/compare.py               ten seeds
+    python examples/ionization/compare.py --dear        with a last level of a larger basis
     python examples/ionization/compare.py --scale       on 64 and 1,024 workers
     python examples/ionization/compare.py --picture levels.png
     python examples/ionization/compare.py --live 60     for real: so many worker seconds each
@@ -23,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from delta import Array, Estimates, chances
-from recording import Recording
+from recording import Recording, Sample
 from search import STEPS, TOP_SHARE, Ionization, Next, estimated, learned
 
 import steerio
@@ -186,9 +187,8 @@ def found(ran: SimulatedRun[Quiet], recording: Recording) -> Found:
     return Found(top, ended, held_s, ran.utilisation(), ran.moves)
 
 
-def measured(share: float, seeds: int) -> dict[str, list[Found]]:
+def measured(share: float, seeds: int, recording: Recording) -> dict[str, list[Found]]:
     """Return for each way what was found with each seed, at a share of the whole cost."""
-    recording = Recording()
     ways: dict[str, list[Found]] = {name: [] for name in WAYS}
     for seed in range(1, seeds + 1):
         order = list(recording.rows)
@@ -201,8 +201,8 @@ def measured(share: float, seeds: int) -> dict[str, list[Found]]:
 
 def compare(quick: bool = False) -> dict[str, Any]:
     """Return the table for `python -m bench science`: see its README."""
-    ways = measured(SHARE, 2 if quick else SEEDS)
     recording = Recording()
+    ways = measured(SHARE, 2 if quick else SEEDS, recording)
     twice = run(Static, recording, WORKERS, 2 * SHARE * recording.whole_s, list(recording.rows))
     fixed = found(twice, recording).top
     later = mean(each.top for each in ways["cascade from GFN2-xTB"])
@@ -297,6 +297,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The cascade, against other ways.")
     parser.add_argument("--quick", action="store_true", help="one seed, one share")
     parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--dear", action="store_true", help="a last level of a larger basis")
     parser.add_argument("--scale", action="store_true", help="64 and 1,024 workers")
     parser.add_argument("--picture", metavar="FILE", help="draw a cascade")
     parser.add_argument("--live", type=float, metavar="SECONDS", help="of workers, for each way")
@@ -310,11 +311,18 @@ def main() -> None:
             ran = at_scale(workers)
             print(f"{workers} workers, {ran.moves} moves, {ran.campaign.models} models: {ran!r}")
     else:
-        recording = Recording()
+        recording = Recording(dear=asked.dear)
         print(f"{len(recording.rows)} molecules, {recording.whole_s:.0f} s of last stages")
+        if asked.dear:
+            sample = Sample(Recording().rows)
+            print(
+                f"the last level as by {sample.count} molecules in a larger basis: "
+                f"{sample.seconds:.1f} s each, {sample.times_as_dear:.1f} times as dear; "
+                f"rank correlation of both {sample.correlation:.3f}"
+            )
         for share in (SHARE,) if asked.quick else SHARES:
             print(f"\n{share:.0%} of the cost of all, {WORKERS} workers")
-            show(measured(share, 1 if asked.quick else asked.seeds))
+            show(measured(share, 1 if asked.quick else asked.seeds, recording))
 
 
 def live(worker_s: float) -> None:

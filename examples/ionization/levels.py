@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
 FUNCTIONAL, BASIS, GRID_LEVEL = "b3lyp", "6-31g*", 0  # about five seconds; all but a coarse grid
 QUICK_BASIS = "sto-3g"  # for a look, and for tests
+DEAR_BASIS, DEAR_GRID_LEVEL = "6-311g*", 1  # for the sample of `record.py --dear`
 CONVERGED_HARTREE = 1e-5
 CYCLES = 60
 HEAVY_ATOMS = 6  # at most, of the molecules that are searched
@@ -136,15 +137,17 @@ def relaxed(smiles: str) -> Relaxed:
     )
 
 
-def density_ev(smiles: str, geometries: Relaxed, basis: str = BASIS) -> float:
+def density_ev(
+    smiles: str, geometries: Relaxed, basis: str = BASIS, grid_level: int = GRID_LEVEL
+) -> float:
     """Return the adiabatic ionization energy by density functional theory, in eV.
 
     Raises:
         ConvergenceError: the self-consistent field of the molecule or its cation did not
             converge in 60 cycles.
     """
-    neutral = _density_hartree(smiles, geometries.numbers, geometries.neutral, 0, basis)
-    cation = _density_hartree(smiles, geometries.numbers, geometries.cation, 1, basis)
+    neutral = _density_hartree(smiles, geometries.numbers, geometries.neutral, 0, basis, grid_level)
+    cation = _density_hartree(smiles, geometries.numbers, geometries.cation, 1, basis, grid_level)
     return (cation - neutral) * HARTREE_EV
 
 
@@ -178,6 +181,7 @@ def _density_hartree(
     positions: tuple[tuple[float, float, float], ...],
     charge: int,
     basis: str,
+    grid_level: int,
 ) -> float:
     """Return the total energy of a molecule with `charge` electrons removed, in hartree."""
     from pyscf import dft, gto, lib, scf
@@ -193,7 +197,7 @@ def _density_hartree(
     )
     field: Any = (dft.UKS if charge else dft.RKS)(molecule).density_fit()
     field.xc = FUNCTIONAL
-    field.grids.level = GRID_LEVEL
+    field.grids.level = grid_level
     field.conv_tol = CONVERGED_HARTREE
     field.max_cycle = CYCLES
     energy = float(field.kernel())

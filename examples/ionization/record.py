@@ -7,7 +7,8 @@ The file that comes out, `recorded.csv`, is what `compare.py` replays. A cost is
 time of the process that computed, so that a busy machine does not count as dear chemistry. The
 molecules come in random order and each is written when it is done: a recording that is cut
 short is a fair sample. Running it again goes on where it ended. `models.csv` has the costs of
-training and inference.
+training and inference. ``--dear 40`` computes so many of the recorded molecules once more, in a
+larger basis on a finer grid, for `dear.csv`: what a last level costs that is worth its name.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 
 FILE = Path(__file__).with_name("recorded.csv")
 MODELS = Path(__file__).with_name("models.csv")
+DEAR = Path(__file__).with_name("dear.csv")
 COLUMNS: tuple[str, ...] = (
     "smiles", "vertical_ev", "vertical_s", "adiabatic_ev", "adiabatic_s", "density_ev",
     "density_s", "failure",
@@ -49,13 +51,43 @@ def computed(smiles: str) -> dict[str, str]:
     return row
 
 
+def dear(smiles: str) -> tuple[str, str, str]:
+    """Return a molecule with its value, in eV, and cost, in seconds, in the larger basis."""
+    import levels
+
+    geometries = levels.relaxed(smiles)
+    began_s = time.process_time()
+    value = levels.density_ev(smiles, geometries, levels.DEAR_BASIS, levels.DEAR_GRID_LEVEL)
+    return smiles, f"{value:.4f}", f"{time.process_time() - began_s:.4f}"
+
+
+def record_dear(count: int, processes: int) -> None:
+    """Compute the first molecules of the recording once more, and write their file."""
+    with FILE.open(newline="") as file:
+        whole = [row["smiles"] for row in csv.DictReader(file) if row["density_ev"]]
+    spawned = multiprocessing.get_context("spawn")
+    with (
+        DEAR.open("w", newline="") as file,
+        spawned.Pool(processes, initializer=_warm) as pool,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("smiles", "density_ev", "density_s"))
+        for row in pool.imap(dear, whole[:count]):
+            writer.writerow(row)
+            file.flush()
+
+
 def main() -> None:
     """Compute the molecules that the file lacks, for so many minutes."""
     parser = argparse.ArgumentParser(description="Record values and costs of all molecules.")
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="two molecules, and write no file")
+    parser.add_argument("--dear", type=int, metavar="MOLECULES", help="write dear.csv alone")
     asked = parser.parse_args()
+    if asked.dear:
+        record_dear(asked.dear, asked.processes)
+        return
     import levels  # not for a replay
 
     if asked.quick:

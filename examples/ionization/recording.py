@@ -16,6 +16,7 @@ from steerio.testing import Course, Model
 
 FILE = Path(__file__).with_name("recorded.csv")
 MODELS = Path(__file__).with_name("models.csv")
+DEAR = Path(__file__).with_name("dear.csv")
 LEVELS = ("vertical", "adiabatic", "density")
 
 
@@ -35,15 +36,24 @@ class Row:
 
 
 class Recording:
-    """All rows of the file. A name's first word is the molecule; there may be copies of it."""
+    """All rows of the file. A name's first word is the molecule; there may be copies of it.
 
-    def __init__(self) -> None:
+    Args:
+        dear: have the last level cost what it costs in a larger basis, by the sample in `dear.csv`:
+            all its costs times the same factor, and its values as they are.
+    """
+
+    def __init__(self, dear: bool = False) -> None:
         self.rows: dict[str, Row] = {}
         with FILE.open(newline="") as file:
             for row in csv.DictReader(file):
                 values = [float(row[f"{level}_ev"]) for level in LEVELS if row[f"{level}_ev"]]
                 costs = [float(row[f"{level}_s"]) for level in LEVELS if row[f"{level}_s"]]
                 self.rows[row["smiles"]] = Row(values, costs, row["failure"])
+        if dear:
+            factor = Sample(self.rows).times_as_dear
+            for row in self.rows.values():
+                row.costs[2:] = [factor * cost for cost in row.costs[2:]]
         with MODELS.open(newline="") as file:
             rows = [[float(value) for value in row] for row in list(csv.reader(file))[1:]]
         self.known, self.train_s, self.infer_s = np.array(rows).T
@@ -99,6 +109,31 @@ class Recording:
         place = {kind: number for number, kind in enumerate(kinds)}
         places = [place[name.split()[0]] for name in molecules]
         return Estimates(*(column[..., places] for column in found))
+
+
+class Sample:
+    """Some molecules in a larger basis on a finer grid, beside their rows.
+
+    Attributes:
+        seconds: of a molecule, in the mean.
+        times_as_dear: as the last level, for the same molecules.
+        correlation: of the ranks by both.
+        count: of the molecules.
+    """
+
+    def __init__(self, rows: dict[str, Row]) -> None:
+        with DEAR.open(newline="") as file:
+            found = [
+                (float(each["density_ev"]), float(each["density_s"]), rows[each["smiles"]])
+                for each in csv.DictReader(file)
+            ]
+        self.count = len(found)
+        self.seconds = sum(took_s for _, took_s, _ in found) / len(found)
+        self.times_as_dear = self.seconds * len(found) / sum(row.costs[2] for *_, row in found)
+        ranks = [np.argsort(np.argsort([value for value, *_ in found]))]
+        ranks += [np.argsort(np.argsort([row.values[2] for *_, row in found]))]
+        both: Any = np.corrcoef(ranks)
+        self.correlation = float(both[0, 1])
 
 
 def bare(values: dict[str, float]) -> dict[str, float]:
