@@ -232,6 +232,7 @@ class EntryTable(Generic[K]):
         copy.keys, copy.items, copy.scores = self.keys[:], self.items[:], self.scores[:]
         copy.numbers, copy.by, copy.calls = self.numbers[:], self.by[:], self.calls[:]
         copy._waits, copy.counts = self._waits[:], [len(self)]
+        copy._by_themselves = self._by_themselves
         return copy
 
     def values(self) -> Iterator[tuple[K, Ranked]]:
