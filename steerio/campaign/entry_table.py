@@ -166,6 +166,11 @@ class EntryTable(Generic[K]):
         """Return the keys of all entries, the oldest first."""
         return kept(self.keys, self._waits)
 
+    def all_entries(self) -> tuple[list[K], list[Any]]:
+        """Return the keys and the items of all entries, the oldest first, each in its own list."""
+        keys = self.all_keys()
+        return keys, keys[:] if self._by_themselves else self.all_items()
+
     def all_numbers(self) -> array[int]:
         """Return the numbers of all entries, the oldest first."""
         if self.has_no_gaps:

@@ -454,6 +454,7 @@ def test_a_listing_is_ranked_while_the_board_goes_on(
         for key in chance.sample(range(20), chance.randrange(15)):
             board.discard(key)
         listing = board.listing()
+        assert listing.keys is not listing.items
         assert listing.keys == listing.items == sorted(listing.keys, key=lambda key: numbers[key])
         scores = dict.fromkeys(listing.keys, 0.0)
         for key in chance.sample(listing.keys, chance.randrange(len(listing) + 1)):
