@@ -14,7 +14,8 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Hashable, Iterable, Mapping
-from typing import Any, TypeVar, Unpack
+from itertools import compress
+from typing import Any, TypeVar, Unpack, cast
 
 from steerio.campaign.board_checks import (
     BoardFull,
@@ -32,6 +33,7 @@ from steerio.campaign.board_scores import (
     scores_at_once,
     scores_by_key,
     scores_in_order,
+    scores_one_by_one,
 )
 from steerio.campaign.entry_calls import EntryCall, EntrySettings, RankedBy, call_of
 from steerio.campaign.fed_board import FedBoard
@@ -239,9 +241,10 @@ class Board(FedBoard[K]):
             UsageError: a score is not a finite number, or ``scores`` is none of these; nothing is
                 changed then.
         """
+        if callable(scores) and not isinstance(scores, Mapping):
+            return self._rescore_each(scores)
         table = self._entries.table
-        keys: list[Any]
-        keys, values = scores_by_key(scores, table.all_entries, self._keys_of)
+        keys, values = scores_by_key(cast("object", scores), self._keys_of)
         numbers = checked_scores(values, lambda: keys, self._check)
         if len(keys) == len(table) and keys == table.all_keys():
             self._entries.rescore_all(numbers, self._by())
@@ -252,7 +255,7 @@ class Board(FedBoard[K]):
             slots = [slots[place] for place in there]
             numbers = array("d", [numbers[place] for place in there])
         self._entries.rescore(slots, numbers, self._by())
-        return len(slots) if isinstance(scores, Mapping) or callable(scores) else len(set(slots))
+        return len(slots) if isinstance(scores, Mapping) else len(set(slots))
 
     def rescore_all(self, scores: Callable[[list[Any]], Iterable[float]]) -> int:
         """Give all waiting entries new scores, by a function that takes all items at once.
@@ -267,10 +270,10 @@ class Board(FedBoard[K]):
             UsageError: a score is not a finite number, or the function does not return one number
                 for each item; nothing is changed then.
         """
-        table = self._entries.table
+        table, before = self._entries.table, (self._order, len(self))
         given = scores_at_once(scores, table.all_items())
         numbers = checked_scores(given, table.all_keys, self._check)
-        if len(numbers) != len(table):
+        if (self._order, len(self)) != before:
             raise UsageError("the function that ranked all items has changed the board meanwhile")
         self._entries.rescore_all(numbers, self._by())
         return len(numbers)
@@ -293,15 +296,9 @@ class Board(FedBoard[K]):
                 listing is none of this board; nothing is changed then.
         """
         check_listing(listing, self, self._mark)
-        table = self._entries.table
         given = scores_in_order(scores, len(listing), "rescore_listing was given")
         numbers = checked_scores(given, lambda: listing.keys, self._check)
-        if table.all_numbers() == listing.numbers:
-            self._entries.rescore_all(numbers, self._by())
-            return len(numbers)
-        slots, numbers = table.numbered(listing.numbers, numbers)
-        self._entries.rescore(slots, numbers, self._by())
-        return len(slots)
+        return self._rescore_numbered(listing.numbers, numbers)
 
     def replace(self, items: Iterable[Any], scores: Iterable[float] | None = None) -> int:
         """Replace all waiting entries by these, at once.
@@ -340,6 +337,25 @@ class Board(FedBoard[K]):
             self._entries.add(key, item, score, self._order, by, None)
         self._changed()
         return len(new)
+
+    def _rescore_each(self, function: Callable[[Any], float | None]) -> int:
+        table = self._entries.table
+        items, numbers = table.all_items(), table.all_numbers()
+        values, named = scores_one_by_one(function, items)
+        if named is not None:
+            items, numbers = list(compress(items, named)), array("q", compress(numbers, named))
+        scores = checked_scores(values, lambda: self._keys_of(items), self._check)
+        return self._rescore_numbered(numbers, scores)
+
+    def _rescore_numbered(self, numbers: array[int], scores: array[float]) -> int:
+        """Give new scores to those that still wait of entries with numbers, which ascend."""
+        table = self._entries.table
+        if table.all_numbers() == numbers:
+            self._entries.rescore_all(scores, self._by())
+            return len(scores)
+        slots, scores = table.numbered(numbers, scores)
+        self._entries.rescore(slots, scores, self._by())
+        return len(slots)
 
     def _add(self, item: Any, score: float, call: EntryCall | None = None) -> bool:
         check_entry(item)

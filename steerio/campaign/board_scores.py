@@ -6,13 +6,16 @@ import math
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import compress
 from operator import itemgetter
-from types import NoneType
 from typing import Any, cast
 
-from steerio.campaign.entry_order import LARGE
+from steerio.campaign.entry_order import LARGE, taken_over
 from steerio.errors import UsageError
 from steerio.model.showing import counted
+
+DOUBLE = 8
+"""Bytes of a float."""
 
 
 def score_of(score: object, key: object) -> float:
@@ -46,7 +49,7 @@ def checked_scores(
     Args:
         scores: one for each key.
         keys: returns the keys, for an error that names one.
-        check: refuses scores that this board cannot have.
+        check: refuses scores that this board cannot have, too low or too high.
 
     Raises:
         UsageError: one is not.
@@ -59,9 +62,13 @@ def checked_scores(
     except (TypeError, ValueError, OverflowError):
         pairs = zip(scores, keys(), strict=True)
         numbers = array("d", [score_of(score, key) for score, key in pairs])
-    if check is not None:
-        for number, key in zip(numbers, keys(), strict=True):
-            check(number, key)
+    if check is not None and numbers:
+        try:
+            for extreme in _extremes(numbers):
+                check(extreme, None)
+        except UsageError:
+            for number, key in zip(numbers, keys(), strict=True):
+                check(number, key)
     return numbers
 
 
@@ -115,16 +122,29 @@ def scores_in_order(scores: object, count: int, given_by: str) -> Sequence[objec
     return numbers
 
 
+def scores_one_by_one(
+    function: Callable[[Any], object], items: list[Any]
+) -> tuple[Sequence[object] | array[float], list[bool] | None]:
+    """Return the scores that a function of one item has for those items that it has one for.
+
+    Returns:
+        The scores; and for each item whether it has one, or ``None`` if all have.
+    """
+    values: list[Any] = list(map(function, items))
+    try:
+        return array("d", values), None
+    except (TypeError, ValueError, OverflowError):
+        named = [value is not None for value in values]
+        return list(compress(values, named)), named
+
+
 def scores_by_key(
-    scores: object,
-    entries: Callable[[], tuple[list[Any], list[Any]]],
-    keys_of: Callable[[list[Any]], list[Any]],
+    scores: object, keys_of: Callable[[list[Any]], list[Any]]
 ) -> tuple[list[Any], list[Any]]:
-    """Return keys and new scores: of a dict, pairs of items and scores, or a function of an item.
+    """Return keys and new scores: of a dict, or of pairs of items and scores.
 
     Args:
         scores: in one of these forms.
-        entries: returns the keys and the items of the entries that wait.
         keys_of: returns the keys of items.
 
     Raises:
@@ -133,13 +153,6 @@ def scores_by_key(
     if isinstance(scores, Mapping):
         by_key: Mapping[Any, Any] = scores  # pyright: ignore[reportUnknownVariableType] - of any
         return list(by_key), list(by_key.values())
-    if callable(scores):
-        keys, items = entries()
-        values = list(map(scores, items))
-        if NoneType not in set(map(type, values)):
-            return keys, values
-        named = [pair for pair in zip(keys, values, strict=True) if pair[1] is not None]
-        return [key for key, _ in named], [value for _, value in named]
     pairs = _pairs_in(scores)
     return keys_of(list(map(itemgetter(0), pairs))), list(map(itemgetter(1), pairs))
 
@@ -156,19 +169,29 @@ def _pairs_in(scores: object) -> list[tuple[Any, Any]]:
 
 
 def _as_floats(given: Any) -> array[float] | None:
-    """Return a buffer of floats, as a NumPy array is, as an array; or ``None`` if it is none."""
+    """Return an array of numbers, of any library, as one of Python's; or ``None`` if it is none."""
+    if isinstance(given, array):
+        return array("d", cast("array[float]", given))
     numpy: Any = sys.modules.get("numpy")
-    if numpy is not None and isinstance(given, numpy.ma.MaskedArray):
-        return None  # its buffer has numbers also for masked ones
+    if numpy is None or not hasattr(given, "__array__"):
+        return None
+    if isinstance(given, numpy.ma.MaskedArray):
+        return None  # it has numbers also in the place of masked ones
     try:
-        view = memoryview(given)
-    except TypeError:
+        numbers = numpy.asarray(given)
+    except Exception:  # noqa: BLE001 - it is in a device's memory, or part of a model: it has tolist
         return None
-    if view.format != "d" or view.ndim != 1:
+    if numbers.ndim != 1 or numbers.dtype.kind not in "fiub" or numbers.itemsize > DOUBLE:
         return None
-    numbers = array("d")
-    numbers.frombytes(view.tobytes())
-    return numbers
+    return taken_over("d", numbers.astype(float, copy=False))
+
+
+def _extremes(numbers: array[float]) -> tuple[float, float]:
+    numpy: Any = sys.modules.get("numpy") if len(numbers) > LARGE else None
+    if numpy is None:
+        return min(numbers), max(numbers)
+    column = numpy.frombuffer(numbers)
+    return float(column.min()), float(column.max())
 
 
 def _are_finite(numbers: array[float]) -> bool:

@@ -94,10 +94,14 @@ class Conditions:
 
     def look(self) -> bool:
         """Look at all conditions now; return whether an agent goes on."""
+        goes_on = False
         for wait in list(self._open):
-            if not wait.woken.done() and _seems_true(wait):
+            if wait.woken.done():
+                goes_on = True
+            elif _seems_true(wait):
                 _wake(wait)
-        return any(wait.woken.done() for wait in self._open)
+                goes_on = True
+        return goes_on
 
     def names(self) -> str:
         """Return the waits that rest, in words."""

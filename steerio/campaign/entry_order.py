@@ -3,6 +3,9 @@
 Theory.  Nothing that hands out needs all entries in order, so they are sorted when an agent asks
 for them.  The order is kept until an entry is added or has another score; entries that go are left
 out of it.  So the keys that wait cost a sort after a new ranking, and a copy after that.
+
+Entries are anywhere in memory, so a pass over a million of them waits for memory most of the time.
+Lists are copied in blocks whose entries are still in the cache when they are touched again.
 """
 
 from __future__ import annotations
@@ -10,27 +13,28 @@ from __future__ import annotations
 import sys
 from array import array
 from itertools import compress
-from typing import Any, cast
+from typing import Any, Literal
 
 LARGE = 10_000
 """Entries from which on NumPy is asked, if it is there."""
 RARE = 100
 """Ranks that rounding has mixed up are mended one by one, and gaps passed one by one, up to one of
 so many."""
+BLOCK = 1_024
+"""Entries that are copied at a time: they and their places fit into the cache of a core."""
 
 
 class BestFirst:
     """The places of all entries of a table, best first, and its columns in this order.
 
     Args:
-        places: the places, best first.
+        places: the places, best first; an array if NumPy has sorted them.
     """
 
     def __init__(self, places: Any) -> None:
         self._places: Any = places
-        self._is_list = type(places) is list
-        """Whether NumPy had no part in it."""
-        self._keys: list[Any] | None = None
+        self.by_numpy = type(places) is not list
+        self._keys: Any = None
         self._all_wait = True
 
     def __repr__(self) -> str:
@@ -47,22 +51,29 @@ class BestFirst:
             waits: for each place whether its entry waits.
             most: so many.
         """
-        self._leave_out(waits)
-        first = self._places[:most]
-        found: list[int] = first if self._is_list else first.tolist()
-        return found
+        seen = most = len(self._places) if most is None else most
+        while True:
+            first = self._places[:seen]
+            found: list[int] = first.tolist() if self.by_numpy else first
+            if not self._all_wait:
+                found = list(compress(found, map(waits.__getitem__, found)))
+            if len(found) >= most or seen >= len(self._places):
+                return found[:most]
+            seen *= 2
 
-    def keys(self, keys: list[Any], waits: bytearray) -> list[Any]:
+    def keys(self, keys: Any, waits: bytearray) -> list[Any]:
         """Return the keys of the entries, best first.
 
         Args:
-            keys: of each place.
+            keys: of each place, as a list or an array.
             waits: for each place whether its entry waits.
         """
-        self._leave_out(waits)
+        wait = self._waiting(waits)
         if self._keys is None:
-            self._keys = _taken(keys, self._places)
-        return self._keys[:]
+            self._keys, listed = self._ordered(keys)
+            if wait is None and self.by_numpy:
+                return listed
+        return _parts(self._keys, wait)
 
     def items(self, items: list[Any], waits: bytearray) -> list[Any]:
         """Return the items of the entries, best first; they may be large, and are not kept.
@@ -71,22 +82,44 @@ class BestFirst:
             items: of each place.
             waits: for each place whether its entry waits.
         """
-        self._leave_out(waits)
-        return _taken(items, self._places)
+        wait = self._waiting(waits)
+        return _parts(self._ordered(items)[1], wait)
 
-    def _leave_out(self, waits: bytearray) -> None:
+    def _waiting(self, waits: bytearray) -> bytearray | None:
+        """Return for each of the places whether its entry waits; or ``None`` if all do.
+
+        Places of gaps are dropped as soon as they are no longer few.
+        """
         if self._all_wait:
-            return
-        places = self._places
-        if self._is_list:
-            wait = bytearray(map(waits.__getitem__, places))
-            self._places = kept(places, wait)
+            return None
+        numpy: Any = sys.modules["numpy"] if self.by_numpy else None
+        if numpy is None:
+            wait = bytearray(map(waits.__getitem__, self._places))
         else:
-            there = sys.modules["numpy"].frombuffer(waits, dtype=bool)[places]
-            self._places, wait = places[there], bytearray(there)
-        if self._keys is not None:
-            self._keys = kept(self._keys, wait)
-        self._all_wait = True
+            wait = bytearray(numpy.frombuffer(waits, dtype=bool)[self._places].data)
+        if wait.count(0) <= len(wait) // RARE:
+            return wait
+        if numpy is None:
+            self._places = list[Any](compress(self._places, wait))
+        else:
+            self._places = self._places[numpy.frombuffer(wait, dtype=bool)]
+        self._keys, self._all_wait = None, True
+        return None
+
+    def _ordered(self, column: Any) -> tuple[Any, list[Any]]:
+        """Return the values of a column, best first, as it is best kept, and as a list."""
+        if not self.by_numpy:
+            in_order: list[Any] = list(map(column.__getitem__, self._places))
+            return in_order, in_order
+        if _is_list(column):
+            column = as_array(column)
+        ordered = sys.modules["numpy"].empty(len(self._places), object)
+        listed: list[Any] = []
+        for begin in range(0, len(ordered), BLOCK):
+            block = slice(begin, begin + BLOCK)
+            column.take(self._places[block], out=ordered[block], mode="clip")
+            listed += ordered[block].tolist()
+        return ordered, listed
 
 
 def kept(values: list[Any], wait: bytearray) -> list[Any]:
@@ -99,14 +132,29 @@ def kept(values: list[Any], wait: bytearray) -> list[Any]:
     gaps = wait.count(0)
     if gaps > len(wait) // RARE:
         return list(compress(values, wait))
-    if not gaps:
-        return values[:]
-    gap = wait.find(0)
-    found = values[:gap]
-    for _ in range(gaps):
-        begin = gap + 1
+    return _parts(values, wait) if gaps else values[:]
+
+
+def _parts(values: Any, wait: bytearray | None) -> list[Any]:
+    """Return the values of a list, or array, whose entries wait: they mostly do.
+
+    Args:
+        values: of all places.
+        wait: for each place whether its entry waits; or ``None``: all do.
+    """
+    is_list = _is_list(values)
+    if wait is None:
+        everything: list[Any] = values[:] if is_list else values.tolist()
+        return everything
+    found: list[Any] = []
+    begin, end = 0, len(values)
+    while begin < end:
         gap = wait.find(0, begin)
-        found += values[begin:] if gap < 0 else values[begin:gap]
+        stop = end if gap < 0 else gap
+        for at in range(begin, stop, BLOCK):
+            part = values[at : min(at + BLOCK, stop)]
+            found += part if is_list else part.tolist()
+        begin = stop + 1
     return found
 
 
@@ -125,10 +173,16 @@ def best_first(scores: array[float], waits: bytearray, *, newest_first: bool) ->
             slots.reverse()
         slots.sort(key=scores.__getitem__, reverse=True)  # keeps the order of equal scores
         return BestFirst(slots)
-    places = numpy.flatnonzero(numpy.frombuffer(waits, dtype=bool))
+    values, places = numpy.frombuffer(scores), None
+    if waits.count(0):
+        places = numpy.flatnonzero(numpy.frombuffer(waits, dtype=bool))
+        values = values[places]
     if newest_first:
-        places = places[::-1]
-    return BestFirst(places[_sorted_by_numpy(numpy, 0.0 - numpy.frombuffer(scores)[places])])
+        values = values[::-1]
+    order = _sorted_by_numpy(numpy, 0.0 - values)
+    if newest_first:
+        order = len(values) - 1 - order
+    return BestFirst(order if places is None else places[order])
 
 
 def _sorted_by_numpy(numpy: Any, values: Any) -> Any:
@@ -139,9 +193,12 @@ def _sorted_by_numpy(numpy: Any, values: Any) -> Any:
     are mended afterwards that differ only in bits which were left out.
     """
     low = (1 << len(values).bit_length()) - 1
-    ranks = values.view(numpy.int64)
-    ranks = numpy.where(ranks < 0, ranks ^ numpy.int64(2**63 - 1), ranks)
-    ranks = (ranks & ~low) | numpy.arange(len(values))
+    bits = values.view(numpy.int64)
+    ranks = bits >> 63  # in place from here on: fresh memory takes as long as the arithmetic
+    ranks &= 2**63 - 1  # the larger a negative number's bits, the lower it is
+    ranks ^= bits
+    ranks &= ~low
+    ranks |= numpy.arange(len(values))
     ranks.sort()
     order = ranks & low
     found = values[order]
@@ -156,9 +213,22 @@ def _sorted_by_numpy(numpy: Any, values: Any) -> Any:
     return order
 
 
-def _taken(values: list[Any], places: Any) -> list[Any]:
-    """Return the values at these places."""
-    if type(places) is list:
-        return list(map(values.__getitem__, cast("list[int]", places)))
-    taken: list[Any] = sys.modules["numpy"].fromiter(values, object, len(values))[places].tolist()
-    return taken
+def _is_list(column: Any) -> bool:
+    return type(column) is list
+
+
+def as_array(values: list[Any]) -> Any:
+    """Return objects as an array of NumPy's, also those that are sequences."""
+    return sys.modules["numpy"].fromiter(values, object, len(values))
+
+
+def taken_over(kind: Literal["d", "q"], column: Any) -> array[Any]:
+    """Return an array of NumPy's as one of Python's.
+
+    Args:
+        kind: the type of its numbers, as `array` calls it.
+        column: such numbers.
+    """
+    numbers: array[Any] = array(kind)
+    numbers.frombytes(sys.modules["numpy"].ascontiguousarray(column).view("B").data)
+    return numbers

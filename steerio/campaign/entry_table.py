@@ -19,7 +19,7 @@ from random import Random
 from typing import Any, Generic, TypeVar
 
 from steerio.campaign.entry_calls import EntryCall, Ranked, RankedBy
-from steerio.campaign.entry_order import LARGE, BestFirst, best_first, kept
+from steerio.campaign.entry_order import LARGE, BestFirst, as_array, best_first, kept, taken_over
 
 K = TypeVar("K", bound=Hashable)
 
@@ -54,6 +54,10 @@ class EntryTable(Generic[K]):
         self._waits = bytearray()
         self._first = 0
         self._best_first: BestFirst | None = None
+        self._by_themselves = True
+        """Whether each item is its key."""
+        self._key_array: Any = None
+        """The first keys as an array of NumPy's, which takes long to make of a list."""
 
     def __len__(self) -> int:
         """Return how many entries wait."""
@@ -78,6 +82,8 @@ class EntryTable(Generic[K]):
         slot = self.slots[key] = len(self.keys)
         self.keys.append(key)
         self.items.append(item)
+        if item is not key:
+            self._by_themselves = False
         self.scores.append(score)
         self.numbers.append(number)
         self.by.append(by)
@@ -97,6 +103,8 @@ class EntryTable(Generic[K]):
         self.counts[self.lanes[slot]] -= 1
         if self._best_first is not None:
             self._best_first.has_gaps()
+        if self._key_array is not None and slot < len(self._key_array):
+            self._key_array[slot] = None
 
     def score(self, slot: int, score: float, by: RankedBy) -> None:
         """Give an entry another score."""
@@ -144,7 +152,7 @@ class EntryTable(Generic[K]):
         self.lanes = array("L", compress(self.lanes, self._waits))
         self.slots = {key: slot for slot, key in enumerate(self.keys)}
         self._waits = bytearray(b"\1") * len(self.keys)
-        self._first, self._best_first = 0, None
+        self._first, self._best_first, self._key_array = 0, None, None
 
     def all_slots(self) -> list[int]:
         """Return the places of all entries, the oldest first."""
@@ -159,8 +167,9 @@ class EntryTable(Generic[K]):
         return kept(self.keys, self._waits)
 
     def all_entries(self) -> tuple[list[K], list[Any]]:
-        """Return the keys and the items of all entries, the oldest first."""
-        return self.all_keys(), self.all_items()
+        """Return the keys and the items of all entries, the oldest first, each in its own list."""
+        keys = self.all_keys()
+        return keys, keys[:] if self._by_themselves else self.all_items()
 
     def all_numbers(self) -> array[int]:
         """Return the numbers of all entries, the oldest first."""
@@ -170,7 +179,7 @@ class EntryTable(Generic[K]):
         if numpy is None:
             return array("q", compress(self.numbers, self._waits))
         waits = numpy.frombuffer(self._waits, dtype=bool)
-        return array("q", numpy.frombuffer(self.numbers, dtype="q")[waits].tobytes())
+        return taken_over("q", numpy.frombuffer(self.numbers, dtype="q")[waits])
 
     def numbered(
         self, numbers: array[int], scores: array[float]
@@ -187,10 +196,13 @@ class EntryTable(Generic[K]):
             wait = [place[numbers[index]] for index in there]
             return wait, array("d", [scores[index] for index in there])
         mine, wanted = (numpy.frombuffer(each, dtype="q") for each in (self.numbers, numbers))
-        places = numpy.minimum(numpy.searchsorted(mine, wanted), len(mine) - 1)
+        if mine[-1] - mine[0] == len(mine) - 1:  # gaps have kept their places
+            places = (wanted - mine[0]).clip(0, len(mine) - 1)
+        else:
+            places = numpy.minimum(numpy.searchsorted(mine, wanted), len(mine) - 1)
         found = mine[places] == wanted
         found &= numpy.frombuffer(self._waits, dtype=bool)[places]
-        return places[found], array("d", numpy.frombuffer(scores)[found].tobytes())
+        return places[found], taken_over("d", numpy.frombuffer(scores)[found])
 
     def score_many(self, slots: Sequence[int], scores: array[float], by: RankedBy) -> None:
         """Give many entries other scores; of two for one entry the last counts."""
@@ -216,7 +228,7 @@ class EntryTable(Generic[K]):
             self.scores[:] = scores
         else:
             self._score_between_gaps(scores)
-        self.by[:] = [by] * len(self.by)
+        self.by = [by] * len(self.by)
         self._best_first = None
 
     def copy(self) -> EntryTable[K]:
@@ -225,6 +237,7 @@ class EntryTable(Generic[K]):
         copy.keys, copy.items, copy.scores = self.keys[:], self.items[:], self.scores[:]
         copy.numbers, copy.by, copy.calls = self.numbers[:], self.by[:], self.calls[:]
         copy._waits, copy.counts = self._waits[:], [len(self)]
+        copy._by_themselves = self._by_themselves
         return copy
 
     def values(self) -> Iterator[tuple[K, Ranked]]:
@@ -252,16 +265,19 @@ class EntryTable(Generic[K]):
 
     def ordered_keys(self) -> list[K]:
         """Return the keys of all entries, best first."""
-        return self._sorted().keys(self.keys, self._waits)
+        order = self._sorted()
+        return order.keys(self._keys_as_array() if order.by_numpy else self.keys, self._waits)
 
     def ordered_items(self) -> list[Any]:
         """Return the items of all entries, best first."""
+        if self._by_themselves:
+            return self.ordered_keys()
         return self._sorted().items(self.items, self._waits)
 
     def best(self, most: int) -> list[int]:
-        """Return the places of the best entries, best first, without sorting the others."""
-        if self._best_first is not None:
-            return self._best_first.places(self._waits, most)
+        """Return the places of the best entries, best first; a few without sorting the others."""
+        if self._best_first is not None or most > LARGE:
+            return self._sorted().places(self._waits, most)
         score = self.threshold(2 * most)
         found = self.above(score)
         if len(found) < most and score != GONE:  # many are equal
@@ -306,6 +322,12 @@ class EntryTable(Generic[K]):
         return found
 
     def _of_lane(self, score: float, lane: int) -> list[int]:
+        numpy: Any = sys.modules.get("numpy") if len(self.keys) > LARGE else None
+        if numpy is not None:
+            is_one = numpy.frombuffer(self.lanes, dtype="L") == lane
+            is_one &= numpy.frombuffer(self.scores) > score
+            found: list[int] = numpy.flatnonzero(is_one).tolist()
+            return found
         both = enumerate(zip(self.scores, self.lanes, strict=True))
         return [slot for slot, (has, of) in both if of == lane and has > score]
 
@@ -313,3 +335,13 @@ class EntryTable(Generic[K]):
         if self._best_first is None:
             self._best_first = best_first(self.scores, self._waits, newest_first=self.newest_first)
         return self._best_first
+
+    def _keys_as_array(self) -> Any:
+        made = self._key_array
+        if made is None:
+            made = as_array(self.keys)
+        elif len(made) < len(self.keys):
+            more = as_array(self.keys[len(made) :])
+            made = sys.modules["numpy"].concatenate([made, more])
+        self._key_array = made
+        return made

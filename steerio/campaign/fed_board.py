@@ -117,7 +117,7 @@ class FedBoard(Generic[K]):
         given to `rescore_listing`, while entries are handed out and added.
         """
         table = self._entries.table
-        return Listing(self._mark, table.all_keys(), table.all_items(), table.all_numbers())
+        return Listing(self._mark, *table.all_entries(), table.all_numbers())
 
     def best(self, most: int) -> list[K]:
         """Return so many of the keys that wait, best first: of a large board faster than all."""

@@ -2,8 +2,9 @@
 
 Theory. Workers that are there, or away and come home, are counted by their makes. If all announced
 workers are there and none fits a task, the task is refused at once. Otherwise one may come: with a
-node that has not joined, with a move, or in place of one that was lost. For that a task waits as
-long as a pool waits for its first worker. While any queued task has needs the core looks at this
+node that has not joined, with a move, or in place of one that was lost. If a move has changed how
+many workers belong to a pool, the next one may do so again. For that a task waits as long as a pool
+waits for its first worker. While any queued task has needs the core looks at this
 now and then, without being told of anything; so it misses nothing that workers do, and no task
 waits for ever.
 """
@@ -35,7 +36,7 @@ def refusal(cluster: Cluster, want: Want, pool: Pool) -> str:
     For a gang others may yet join, unless all that were announced are there.
     """
     closed = cluster.roster.closed
-    awaited = pool.coming or (closed and pool.at_home < pool.announced)
+    awaited = pool.coming or pool.resized or (closed and pool.at_home < pool.announced)
     if want.gang > 1:
         awaited = awaited or not closed or pool.put_off
     return "" if awaited or not pool.makes or _fits(pool, want) else _say(pool, want)

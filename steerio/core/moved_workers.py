@@ -145,8 +145,10 @@ def _grant(cluster: Cluster, move: MoveRecord) -> None:
     tell(cluster, move)
     if not move.lease:
         roster = cluster.roster
-        roster.pools[move.source].announced -= move.count
-        roster.pools[move.target].announced += move.count
+        source, target = roster.pools[move.source], roster.pools[move.target]
+        source.announced -= move.count
+        target.announced += move.count
+        source.resized = target.resized = True
         for worker in move.taken:
             roster.settle(worker, move.target)
             worker.move = None

@@ -45,6 +45,8 @@ class Pool:
         """Whether it was meant to have no workers, or has moved some away."""
         self.announced = 0
         """Workers that will belong to it; some of them may not have come yet."""
+        self.resized = False
+        """Whether a move has changed how many workers belong to it: the next one may, too."""
         self.to_come = 0
         """Workers that were asked for at the start and are on no node yet."""
         self.at_home = 0

@@ -231,6 +231,21 @@ def test_a_gang_that_is_larger_than_its_pool_is_lost_at_once() -> None:
     assert "there are 2 with cpus=1" in reason
 
 
+def test_a_gang_waits_for_workers_that_were_moved_away_but_not_for_ever() -> None:
+    scene = Scene({"simulate": 2, "learn": 1}, settings=LONG)
+    scene.core.ask_move(CLIENT, 1, "simulate", "learn", 1, scene.now)
+    scene.settle_down()
+    first, second = scene.submit(gang=2), scene.submit(gang=3)
+    assert [first.state, second.state] == [State.QUEUED, State.QUEUED]
+    scene.tick(4.0)
+    scene.core.ask_move(CLIENT, 2, "learn", "simulate", 1, scene.now)
+    scene.settle_down()
+    assert first.state == State.RUNNING
+    for _ in range(8):
+        scene.tick(2.0)
+    assert "too few workers for it: it needs 3 workers" in scene.ending(second).reason
+
+
 def test_a_gang_waits_for_workers_that_may_join_and_others_pass_it_until_then() -> None:
     scene = Scene({"simulate": 2}, closed=False, settings=LONG)
     task, single = scene.submit(gang=3), scene.submit()

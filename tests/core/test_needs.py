@@ -155,6 +155,23 @@ def test_that_no_worker_could_ever_take_a_task_is_said_at_once() -> None:
     )
 
 
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_task_waits_for_a_worker_that_was_moved_away_but_not_for_ever(closed: bool) -> None:
+    scene = mixed(plain=1, large=1, closed=closed)
+    holds = scene.submit(needs=WorkerNeeds())
+    scene.core.ask_move(CLIENT, 1, "simulate", "learn", 1, scene.now)
+    scene.settle_down()
+    assert make_of(holds) == WorkerNeeds()
+    waits, never = scene.submit(needs=LARGE), scene.submit(needs=GPU)
+    assert [waits.state, never.state] == [State.QUEUED, State.QUEUED]
+    scene.core.ask_move(CLIENT, 2, "learn", "simulate", 1, scene.now)
+    scene.settle_down()
+    assert make_of(waits) == LARGE
+    for _ in range(10):
+        scene.tick(2.0)
+    assert "no worker of pool 'simulate' could take it" in scene.ending(never).reason
+
+
 def test_an_open_broker_says_so_where_a_pool_has_workers() -> None:
     scene = mixed(plain=0, large=0, closed=False)
     early = scene.submit(needs=LARGE)

@@ -10,15 +10,22 @@ from typing import Any
 
 import pytest
 
-from steerio.campaign import entry_order, entry_table
-from steerio.campaign.entry_calls import Lane
+from steerio import task
+from steerio.campaign import entry_order, entry_table, lottery
+from steerio.campaign.entry_calls import EntryCall, Lane
 from steerio.campaign.entry_table import LARGE
 from steerio.campaign.lottery import Lottery
 from steerio.campaign.ranked_entries import RankedEntries
 from steerio.campaign.ranking import LEAST
+from steerio.model.tasks import TaskOptions
 
 HERE = Lane("default", None)
 BY = ("", ())
+
+
+@task
+def noted(number: int) -> None:
+    """Do nothing; it is never run."""
 
 
 def ranked(*, newest_first: bool = False, chance: Random | None = None) -> RankedEntries[int]:
@@ -130,9 +137,96 @@ def test_all_scores_are_sorted_exactly(
         expected = sorted(slots[:: -1 if newest_first else 1], key=lambda slot: -scores[slot])
         order = entry_order.best_first(scores, waits, newest_first=newest_first)
         assert order.places(waits) == expected
+        assert order.places(waits, 5) == expected[:5]
         assert order.keys([str(slot) for slot in range(len(waits))], waits) == [
             str(slot) for slot in expected
         ]
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+@pytest.mark.parametrize("large", [10, 10**6])
+@pytest.mark.parametrize("rare", [3, 10**6])
+def test_looks_leave_out_those_that_are_gone(
+    rare: int, large: int, newest_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("numpy")
+    monkeypatch.setattr(entry_order, "RARE", rare)
+    monkeypatch.setattr(entry_order, "BLOCK", 7)  # many blocks
+    for module in (entry_order, entry_table):
+        monkeypatch.setattr(module, "LARGE", large)
+    chance, entries = Random(rare + large), ranked(newest_first=newest_first)
+    scores: dict[int, float] = {}
+    number = 0
+    for _ in range(200):
+        for _ in range(chance.choice((0, 0, 0, 5, 40))):
+            number += 1
+            scores[number] = float(chance.randrange(9))
+            entries.add(number, (number,), scores[number], number, BY, None)  # type: ignore[arg-type]
+        if chance.random() < 0.2:
+            fresh = array("d", [chance.choice((0.0, -0.0, 0.1 + 0.2, 0.3, 1e300)) for _ in scores])
+            entries.rescore_all(fresh, BY)
+            scores.update(zip(sorted(scores), fresh, strict=True))
+        for key in chance.sample(sorted(scores), min(len(scores), chance.choice((0, 1, 3, 20)))):
+            entries.remove(entries.table.slots[key])
+            del scores[key]
+        sign = -1 if newest_first else 1
+        expected = sorted(scores, key=lambda key: (-scores[key], sign * key))
+        table, most = entries.table, chance.randrange(30)
+        for look in chance.sample(range(4), 2):  # each may be the first behind a change
+            match look:
+                case 0:
+                    assert table.ordered_keys() == expected
+                case 1:
+                    assert table.ordered_items() == [(key,) for key in expected]
+                case 2:
+                    assert [table.keys[slot] for slot in table.best(most)] == expected[:most]
+                case _:
+                    assert [table.keys[slot] for slot in table.order()] == expected
+        assert table.all_keys() == sorted(scores)
+        assert [item for (item,) in table.all_items()] == sorted(scores)
+
+
+def test_keys_that_are_sequences_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numpy")
+    for module in (entry_order, entry_table):
+        monkeypatch.setattr(module, "LARGE", 3)
+    entries: RankedEntries[tuple[int, int]] = RankedEntries(HERE, newest_first=False, chance=None)
+    keys = [(number, number) for number in range(9)]
+    for number, key in enumerate(keys[:5]):
+        entries.add(key, key, float(number), number, BY, None)
+    assert entries.table.ordered_keys() == keys[4::-1]
+    for number, key in enumerate(keys[5:], 5):
+        entries.add(key, key, float(number), number, BY, None)
+    assert entries.table.ordered_keys() == keys[::-1] == entries.table.ordered_items()
+    assert entries.table.ordered_keys()[0] is keys[-1]
+
+
+@pytest.mark.parametrize("draw", [False, True])
+def test_lanes_of_a_large_board_are_the_same_without_numpy(
+    draw: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("numpy")
+    orders: list[Any] = []
+    for large in (10, 10**6):
+        for module in (entry_order, entry_table, lottery):
+            monkeypatch.setattr(module, "LARGE", large)
+        chance, entries = Random(1), ranked(chance=Random(2) if draw else None)
+        calls = [None, *(EntryCall(noted, pool, TaskOptions(), None) for pool in "ab")]
+        for key in range(3_000):
+            call = chance.choice(calls)
+            entries.add(key, key, float(chance.randrange(50)), key, BY, call)
+        for slot in chance.sample(range(3_000), 500):
+            entries.remove(slot)
+        entries.rescore_all(array("d", [chance.random() for _ in range(2_500)]), BY)
+        went: list[tuple[int, str]] = []
+        while (lane := entries.next_lane(entries.lanes)) and len(went) < 500:
+            slot = entries.best(lane)
+            assert slot is not None
+            went.append((entries.table.keys[slot], lane.pool))
+            entries.remove(slot)
+        orders.append(went)
+    assert orders[0] == orders[1]
+    assert {pool for _, pool in orders[0]} == {"default", "a", "b"}
 
 
 @pytest.mark.parametrize("large", [10, 10**6])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steerio import Board, BoardFull, Campaign, Needs, Succeeded, Workers, on_success, task
-from steerio.campaign import entry_table
+from steerio.campaign import board_scores, entry_table
 from steerio.campaign.entry_table import SLACK
 from steerio.errors import UsageError
 from steerio.testing import Model, simulate
@@ -43,6 +43,22 @@ class Point(NamedTuple):
 @dataclass
 class Mutable:
     x: int
+
+
+class OfADevice:
+    """An array in the memory of a device, as of PyTorch: NumPy cannot have it as it is."""
+
+    def __init__(self, scores: list[float]) -> None:
+        self.scores, self.shape = scores, (len(scores),)
+
+    def __iter__(self) -> Iterator[float]:
+        return iter(self.scores)
+
+    def __array__(self, *args: Any, **how: Any) -> Any:
+        raise TypeError("copy it to the memory of the host first")
+
+    def tolist(self) -> list[float]:
+        return self.scores
 
 
 def vectors(count: int) -> list[Any]:
@@ -318,6 +334,14 @@ def test_a_board_does_as_a_sorted_list_would(steps: list[tuple[str, int, int]]) 
         np.array,
         np.ma.array,
         partial(np.array, dtype="float32"),
+        partial(np.array, dtype="float16"),
+        partial(np.array, dtype=">f8"),
+        partial(np.array, dtype="int8"),
+        partial(np.array, dtype="longdouble"),
+        partial(np.array, dtype=object),
+        lambda scores: np.array([scores, scores]).T[:, 1],
+        OfADevice,
+        partial(array, "f"),
         partial(array, "d"),
         iter,
     ],
@@ -353,15 +377,57 @@ def test_a_function_that_does_not_rank_all_items_is_refused(function: Any, said:
     assert [board.score(key) for key in board.waiting] == [0, 0, 0]
 
 
-def test_a_function_that_changes_the_board_is_refused() -> None:
+@pytest.mark.parametrize("gone", [0, 1])
+def test_a_function_that_changes_the_board_is_refused(gone: int) -> None:
     board = Board(norm, [1, 2, 3])
 
     def rank(items: list[Any]) -> list[float]:
         board.add(4)
+        for key in [1, 2, 3][:gone]:
+            board.discard(key)
         return [0.0 for _ in items]
 
     with pytest.raises(UsageError, match="has changed the board"):
         board.rescore_all(rank)
+
+
+@pytest.mark.parametrize("large", [0, 10**6])
+def test_a_function_of_an_item_may_change_the_board(
+    large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entry_table, "LARGE", large)
+    board = Board(norm, [1, 2, 3, 4])
+
+    def rank(item: int) -> float | None:
+        if item == 2:
+            board.discard(1)
+            board.add(5, score=9.0)
+        return None if item == 3 else float(item)
+
+    assert board.rescore(rank) == 2
+    assert {key: board.score(key) for key in board.waiting} == {5: 9.0, 4: 4.0, 2: 2.0, 3: 0.0}
+
+
+@pytest.mark.parametrize("large", [0, 10**6])
+def test_a_board_that_draws_names_the_first_score_that_it_cannot_have(
+    large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board_scores, "LARGE", large)
+    board = Board(norm, [1, 2, 3], draw=True)
+    ways: list[Callable[[Any], object]] = [
+        lambda scores: board.rescore_all(lambda _: scores),
+        lambda scores: board.rescore_listing(board.listing(), scores),
+        lambda scores: board.rescore(dict(zip([1, 2, 3], scores, strict=True))),
+    ]
+    for way in ways:
+        with pytest.raises(UsageError, match=r"score of 2 is -1\.0"):
+            way(np.array([1.0, -1.0, -2.0]))
+        with pytest.raises(UsageError, match=r"score of 3 is 1e\+201"):
+            way(np.array([1.0, 0.0, 1e201]))
+        assert [board.score(key) for key in board.waiting] == [0, 0, 0]
+    assert board.rescore_all(lambda _: np.array([1.0, 0.0, 1e200])) == 3
+    assert board.waiting == [3, 1, 2]
+    assert Board(norm, draw=True).rescore_all(np.array) == 0
 
 
 def test_finite_scores_with_an_infinite_sum_are_taken() -> None:
@@ -375,10 +441,12 @@ def test_finite_scores_with_an_infinite_sum_are_taken() -> None:
 
 
 @pytest.mark.parametrize("large", [0, 10**6])
+@pytest.mark.parametrize("slack", [0, SLACK])
 def test_a_listing_is_ranked_while_the_board_goes_on(
-    large: int, monkeypatch: pytest.MonkeyPatch
+    slack: int, large: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(entry_table, "LARGE", large)
+    monkeypatch.setattr(entry_table, "SLACK", slack)  # 0: columns are closed up soon
     chance = Random(7)
     for _ in range(100):
         board: Board[int] = Board(norm, range(20))
@@ -386,6 +454,7 @@ def test_a_listing_is_ranked_while_the_board_goes_on(
         for key in chance.sample(range(20), chance.randrange(15)):
             board.discard(key)
         listing = board.listing()
+        assert listing.keys is not listing.items
         assert listing.keys == listing.items == sorted(listing.keys, key=lambda key: numbers[key])
         scores = dict.fromkeys(listing.keys, 0.0)
         for key in chance.sample(listing.keys, chance.randrange(len(listing) + 1)):
