@@ -39,7 +39,7 @@ stress: $(VENV)/.with-dev ## run the long and heavy tests
 	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -m stress --timeout=1800 $(ARGS)
 
 examples: $(VENV)/.with-dev ## run every example in its short mode
-	$(BIN)/python -m pytest -m example --timeout=600 --durations=0 $(ARGS)
+	$(BIN)/python -m pytest -m example -n auto --dist worksteal --timeout=600 --durations=0 $(ARGS)
 
 bench: $(VENV)/.with-bench ## measure steerio beside its rivals and its floors
 	$(BIN)/python -m bench spine $(ARGS)

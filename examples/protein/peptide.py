@@ -39,9 +39,9 @@ SEED = 1
 NEEDED = ("openmm", "pdbfixer")
 
 
-def check_installed() -> None:
-    """Raise if a package is missing, and say how to install it."""
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+def check_installed(*others: str) -> None:
+    """Raise if a package is missing, one of these or of others, and say how to install it."""
+    missing = [name for name in (*NEEDED, *others) if importlib.util.find_spec(name) is None]
     if missing:
         raise SystemExit(
             f"{' and '.join(missing)} not installed: pip install 'steerio[example-protein]'"

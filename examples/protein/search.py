@@ -1,6 +1,7 @@
 """Peptides by a language model that is fine-tuned while its proposals are scored.
 
     steerio run examples/protein/search.py --quick
+    steerio run examples/protein/search.py --model path/to/checkpoint
     steerio run examples/protein/search.py --model my_model --start path/to/it
 
 The model proposes sequences whenever few wait, OpenMM scores them, and after every eight scores the
@@ -14,9 +15,11 @@ from __future__ import annotations
 import csv
 from collections.abc import AsyncIterator
 from importlib import import_module
+from pathlib import Path
 from statistics import mean
 from typing import Any, ClassVar, NamedTuple
 
+from checkpoint import Checkpoint, is_checkpoint
 from peptide import LETTERS, RESIDUES, TEMPLATE, check_installed, helix_preference
 from proposals import chosen, new_sequences
 
@@ -87,8 +90,9 @@ class PeptideDesign(Campaign):
         first: of these, random ones to begin with.
         template: the residues that stay, and ``*`` for those that are free.
         letters: that a free residue may be.
-        model: a module with `propose` and `finetune`, as in the README.
-        start: the path that its first version is; by default a model is made.
+        model: a folder with a `transformers` checkpoint; or a module with `propose` and `finetune`,
+            as in the README.
+        start: the path that a module's first version is; by default a model is made.
         seed: of all random numbers.
         quick: 32 scores.
     """
@@ -115,6 +119,14 @@ class PeptideDesign(Campaign):
         self.budget, self.first = (32, 12) if quick else (budget, first)
         self.template, self.letters, self.module = template, letters, model
         self.start, self.seed = start, seed
+        self.folder = ""
+        if is_checkpoint(Path(model)):
+            self.module, self.folder = "checkpoint", str(Path(model).resolve())
+        elif not all(part.isidentifier() for part in model.split(".")):
+            raise ValueError(
+                f"model: {model!r} is no module's name, and no folder with a transformers "
+                "checkpoint: there is no config.json in it"
+            )
         self.board: Board[str] = Board(helix_preference)
         self.scores: dict[str, float] = {}
         self.failed = self.asked = 0
@@ -125,12 +137,20 @@ class PeptideDesign(Campaign):
     async def setup(self) -> None:
         """Publish the first version of the model."""
         if self.needs_packages:
-            check_installed()
+            check_installed(*(["transformers"] if self.folder else []))
         shown = chosen(SHOWN, self.seed, self.template, self.letters)
-        if self.start:
+        if self.folder:
+            given, alike = self.given_checkpoint(), dict.fromkeys(shown, 0.0)
+            await self.publish_trained(finetune, self.module, given, alike, self.seed)
+        elif self.start:
             self.trained_at[await self.versions(NAME).publish(self.start)] = 0.0
         else:
             await self.publish_trained(begin, self.module, shown, self.seed)
+
+    def given_checkpoint(self) -> Checkpoint:
+        """Return the checkpoint of the user, whose versions go into the run's folder."""
+        versions = Path(self.run_dir or "").resolve() / "models"
+        return Checkpoint(self.folder, str(versions), len(self.template))
 
     async def borrowing(self, kind: Any, *args: Any) -> Task[Any]:
         """Run a task of the model on a worker that the scoring lends for it."""

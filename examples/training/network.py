@@ -28,7 +28,7 @@ State = dict[str, Array]
 HIDDEN = 64
 STEPS = 300
 RATE, DECAY, KEPT = 0.02, 1e-2, (0.9, 0.999)
-SILENT_S = 60.0
+SILENT_S = 300.0
 """So long a rank waits for the others at most; that one has died is noticed at once."""
 
 

@@ -94,8 +94,8 @@ def recorded(way: str, seed: int) -> dict[str, Any]:
 
 
 @task(pool="learn", preload=["torch"])
-def timed(rows: int) -> float:
-    """Train on random values; return the seconds of the slowest rank's processor."""
+def timed(rows: int, repeats: int) -> float:
+    """Train on random values; return the seconds of the slowest rank's processor (median)."""
     import torch
     import torch.distributed as dist
     from network import joined, trained
@@ -105,7 +105,7 @@ def timed(rows: int) -> float:
     gang = steerio.gang()
     found: list[float] = []
     with joined(gang):
-        for _ in range(REPEATS):
+        for _ in range(repeats):
             began = time.process_time()
             trained(points, values, 0, gang)
             took = torch.tensor([time.process_time() - began])
@@ -115,14 +115,17 @@ def timed(rows: int) -> float:
     return float(np.median(found))
 
 
-async def trainings(rows: tuple[int, ...]) -> dict[str, list[float]]:
+async def trainings(
+    rows: tuple[int, ...], sizes: tuple[int, ...], repeats: int
+) -> dict[str, list[float]]:
     """Return how long trainings take, by the size of the gang, for some numbers of rows."""
-    async with steerio.open_session(workers={"learn": max(RANKS)}, pin=False) as session:
+    async with steerio.open_session(workers={"learn": max(sizes)}, pin=False) as session:
         return {
             str(ranks): [
-                round(await session.options(gang=ranks).run(timed, each), 4) for each in rows
+                round(await session.options(gang=ranks).run(timed, each, repeats), 4)
+                for each in rows
             ]
-            for ranks in RANKS
+            for ranks in sizes
         }
 
 
@@ -149,9 +152,10 @@ def point_s() -> float:
     return float(np.median(took))
 
 
-def measure(rows: tuple[int, ...]) -> Durations:
-    """Return the durations of tasks."""
-    fit_s = asyncio.run(trainings(rows))
+def measure(quick: bool) -> Durations:
+    """Return the durations of tasks; if that has to be quick, of gangs of one and two alone."""
+    rows, sizes, repeats = (QUICK_ROWS, RANKS[:2], 1) if quick else (ROWS, RANKS, REPEATS)
+    fit_s = asyncio.run(trainings(rows, sizes, repeats))
     return Durations(round(step_s(), 5), round(point_s(), 5), list(rows), fit_s)
 
 
@@ -164,7 +168,7 @@ def main() -> None:
     asked = parser.parse_args()
     check_torch()
     if asked.quick or asked.durations:
-        found = measure(QUICK_ROWS if asked.quick else ROWS)
+        found = measure(asked.quick)
         print(found)
         if asked.durations:
             DURATIONS.write_text(json.dumps(found._asdict()) + "\n")

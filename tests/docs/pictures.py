@@ -1,7 +1,8 @@
 """The pictures of the page of a run in the documentation, made anew from runs of the examples.
 
-``python -m tests.docs.pictures`` runs the examples in their short mode, opens their reports in the
-browser of the tests, and writes ``docs/images``; names behind it choose among them.
+``python -m tests.docs.pictures`` runs the examples by commands of ``examples/README.md``, opens
+their reports in the browser of the tests, and writes ``docs/images``; names behind it choose among
+them. The tests draw them from the runs that those commands leave when the examples are tested.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Example(NamedTuple):
     @property
     def command(self) -> list[str]:
         """The command that runs it, but for the folder."""
-        how = [] if self.run else ["-m", "steerio", "run"]
+        how = ["python"] if self.run else ["steerio", "run"]
         return [*how, f"examples/{self.script}", "--quick", "--run-dir"]
 
 
@@ -73,10 +74,27 @@ EXAMPLES = {
 """By the name of the picture."""
 
 
+def left_by(commands: str) -> list[str]:
+    """Name the pictures that show runs which commands leave in ``runs``."""
+    lines = commands.splitlines()
+    return [
+        name
+        for name, example in EXAMPLES.items()
+        if " ".join([*example.command, f"runs/{name}"]) in lines
+    ]
+
+
 def take(name: str, folder: Path) -> bytes:
-    """Run an example, and return the picture of some parts of its report."""
+    """Run an example, and return its picture."""
+    program, *arguments = EXAMPLES[name].command
+    python = [sys.executable] if program == "python" else [sys.executable, "-m", program]
+    subprocess.run([*python, *arguments, str(folder)], cwd=ROOT, check=True)
+    return drawn(name, folder)
+
+
+def drawn(name: str, folder: Path) -> bytes:
+    """Return the picture of some parts of the report of a run that an example left in a folder."""
     example = EXAMPLES[name]
-    subprocess.run([sys.executable, *example.command, str(folder)], cwd=ROOT, check=True)
     report = write_report(folder / example.run, folder / "report.html")
     with browsing() as browser, page_of(browser, report.as_uri(), width=WIDTH) as page:
         page.wait_for_selector(DRAWN)

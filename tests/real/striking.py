@@ -19,15 +19,7 @@ from tests.real.programs import REPOSITORY, python, running
 
 KILLS = 4
 """Workers that are killed, at most, unless a test says otherwise."""
-SCRIPT = """
-import sys
-import time
-
-sys.path.insert(0, {folder!r})
-from tests.real.striking import struck
-
-{code}
-"""
+COMPARED = "from tests.real.striking import struck\n"
 
 
 def struck(
@@ -77,21 +69,32 @@ def struck(
     return runs[0], runs[1]
 
 
-def run_struck(example: str, code: str, folder: Path, within_s: float) -> tuple[int, str]:
-    """Run code that compares the two, as a script beside the modules of an example.
+def run_beside(example: str, code: str, folder: Path, within_s: float) -> str:
+    """Run code as a script beside the modules of an example; it has to end well.
 
     Args:
         example: the folder of the example.
-        code: the script; it has `struck`.
+        code: the script.
         folder: where it runs.
         within_s: the longest that it may take.
 
     Returns:
+        All that it printed, its errors among it.
+    """
+    script = folder / "script.py"
+    beside = REPOSITORY / "examples" / example
+    script.write_text(f"import sys\nsys.path.insert(0, {str(beside)!r})\n{code}")
+    with running(*python(script.name), cwd=folder) as program:
+        assert program.status(within_s) == 0, program
+    return program.output
+
+
+def run_struck(example: str, code: str, folder: Path, within_s: float) -> tuple[int, str]:
+    """Run code that compares the two, as `run_beside` does; it has `struck`.
+
+    Returns:
         How many workers were killed, and all that it printed.
     """
-    script = folder / "compared.py"
-    script.write_text(SCRIPT.format(folder=str(REPOSITORY / "examples" / example), code=code))
-    with running(*python("compared.py"), cwd=folder) as program:
-        assert program.status(within_s) == 0, program
-    said = next(each for each in program.output.splitlines() if "workers were killed" in each)
-    return int(said.split()[0]), program.output
+    output = run_beside(example, COMPARED + code, folder, within_s)
+    said = next(each for each in output.splitlines() if "workers were killed" in each)
+    return int(said.split()[0]), output

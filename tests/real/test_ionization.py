@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "ionization"
+from tests.real.striking import run_beside
+
 SCRIPT = """
 import asyncio, os, random, signal
 import steerio
@@ -51,7 +50,7 @@ assert KILLED
 for one, other in zip(whole.known, struck.known, strict=True):
     assert one.keys() == other.keys() and len(one) == 6
     assert all(abs(one[smiles] - other[smiles]) < 1e-6 for smiles in one)
-assert os.listdir() == ["runs"], os.listdir()
+assert sorted(os.listdir()) == ["runs", "script.py"], os.listdir()
 """
 
 
@@ -60,16 +59,4 @@ assert os.listdir() == ["runs"], os.listdir()
 def test_the_values_are_the_same_if_a_worker_is_killed_every_three_seconds(tmp_path: Path) -> None:
     for needed in ("rdkit", "tblite", "ase", "pyscf", "sklearn"):
         pytest.importorskip(needed, reason=f"{needed} is not installed: extra example-ionization")
-    folder = tmp_path / "empty"
-    folder.mkdir()
-    script = tmp_path / "struck.py"
-    script.write_text(f"import sys\nsys.path.insert(0, {str(EXAMPLE)!r})\n{SCRIPT}")
-    ended = subprocess.run(
-        [sys.executable, str(script)],
-        check=False,
-        cwd=folder,
-        timeout=800,
-        capture_output=True,
-        text=True,
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    run_beside("ionization", SCRIPT, tmp_path, 800.0)

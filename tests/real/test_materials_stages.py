@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "materials"
+from tests.real.striking import run_beside
+
 STAGES = """
 import pytest
 from adsorption import adsorb
@@ -86,17 +85,7 @@ def run_script(text: str, folder: Path) -> None:
     for package in ("rdkit", "pormake", "pyzeo", "openmm"):
         if find_spec(package) is None:  # not importorskip: pormake would begin a file
             pytest.skip(f"{package} is not installed: pip install '.[example-materials]'")
-    script = folder / "script.py"
-    script.write_text(f"import sys\nsys.path.insert(0, {str(EXAMPLE)!r})\n{text}")
-    ended = subprocess.run(
-        [sys.executable, str(script)],
-        check=False,
-        cwd=folder,
-        timeout=800,
-        capture_output=True,
-        text=True,
-    )
-    assert ended.returncode == 0, ended.stdout[-4000:] + ended.stderr[-4000:]
+    run_beside("materials", text, folder, 800.0)
 
 
 @pytest.mark.timeout(300)

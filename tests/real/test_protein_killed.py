@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "protein"
+from tests.real.striking import run_beside
+
 SCRIPT = """
 import asyncio, os, random, signal, sys
 import steerio
@@ -55,14 +54,4 @@ def test_all_sequences_score_the_same_if_a_worker_is_killed_every_few_seconds(
 ) -> None:
     for package in ("openmm", "pdbfixer", "torch"):
         pytest.importorskip(package, reason=f"{package} is not installed: pip install {package}")
-    script = tmp_path / "struck.py"
-    script.write_text(f"import sys\nsys.path.insert(0, {str(EXAMPLE)!r})\n{SCRIPT}")
-    ended = subprocess.run(
-        [sys.executable, str(script)],
-        check=False,
-        cwd=tmp_path,
-        timeout=800,
-        capture_output=True,
-        text=True,
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    run_beside("protein", SCRIPT, tmp_path, 800.0)

@@ -19,10 +19,10 @@ import pytest
 import steerio
 from steerio import SetParameter, WorkerLost
 from steerio.testing import Model, RandomKills, simulate
+from tests.example_modules import example_module
 from tests.real.programs import REPOSITORY, python, running, steerio_command
 
 EXAMPLE = REPOSITORY / "examples" / "replica"
-MODULES = ("replica", "model", "plant", "link", "picture")
 POOLS = ("assimilate", "ahead")
 MINUTES = 10.0
 
@@ -83,14 +83,8 @@ time.sleep(600)
 
 @pytest.fixture(scope="module")
 def example() -> Iterator[Any]:
-    """Import the campaign as its folder has it: scripts that import each other by their names."""
-    with pytest.MonkeyPatch.context() as before:
-        before.syspath_prepend(str(EXAMPLE))
-        for name in MODULES:
-            before.delitem(sys.modules, name, raising=False)
-        yield __import__("replica")
-        for name in MODULES:
-            sys.modules.pop(name, None)
+    with example_module("replica", "replica") as module:
+        yield module
 
 
 def virtual(example: Any) -> Any:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -14,9 +12,9 @@ import numpy as np
 import pytest
 
 from steerio import Gang, open_session
+from tests.example_modules import example_module
+from tests.real.striking import run_beside
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "training"
-MODULES = ("reactor", "members", "network")
 ROWS = 101  # so that ranks have shares of different size
 
 STRUCK = """
@@ -86,15 +84,9 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def members() -> Iterator[ModuleType]:
-    """Load the example, which is a folder of scripts and no package."""
     pytest.importorskip("torch", reason="torch is not installed: pip install 'torch>=2.4,<2.14'")
-    before = {name: sys.modules.pop(name) for name in MODULES if name in sys.modules}
-    with pytest.MonkeyPatch.context() as patched:
-        patched.syspath_prepend(str(EXAMPLE))
-        yield importlib.import_module("members")
-    for name in MODULES:
-        sys.modules.pop(name, None)
-    sys.modules.update(before)
+    with example_module("training", "members") as module:
+        yield module
 
 
 @pytest.mark.timeout(600)  # where ranks share cores, each of their sums waits for the scheduler
@@ -122,14 +114,4 @@ async def test_a_gang_trains_a_member_as_one_process_does(members: ModuleType) -
 @pytest.mark.timeout(900)
 def test_a_search_finds_the_same_if_a_worker_is_killed_every_two_seconds(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed: pip install 'torch>=2.4,<2.14'")
-    script = tmp_path / "struck.py"
-    script.write_text(f"import sys\nsys.path.insert(0, {str(EXAMPLE)!r})\n{STRUCK}")
-    ended = subprocess.run(
-        [sys.executable, str(script)],
-        check=False,
-        cwd=tmp_path,
-        timeout=800,
-        capture_output=True,
-        text=True,
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    run_beside("training", STRUCK, tmp_path, 800.0)

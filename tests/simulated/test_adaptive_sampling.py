@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -15,21 +13,13 @@ import pytest
 
 from steerio import TaskEnded
 from steerio.testing import KillWorker, simulate
-
-EXAMPLE = Path(__file__).parents[2] / "examples" / "adaptive"
-MODULES = ("dipeptide", "sampler", "search", "compare")
+from tests.example_modules import example_module
 
 
 @pytest.fixture
 def compare() -> Iterator[ModuleType]:
-    """Load the example, which is a folder of scripts and no package."""
-    before = {name: sys.modules.pop(name) for name in MODULES if name in sys.modules}
-    with pytest.MonkeyPatch.context() as patched:
-        patched.syspath_prepend(str(EXAMPLE))
-        yield importlib.import_module("compare")
-    for name in MODULES:
-        sys.modules.pop(name, None)
-    sys.modules.update(before)
+    with example_module("adaptive", "compare") as module:
+        yield module
 
 
 def learned(compare: ModuleType, faults: Any = (), way: str = "steered") -> Any:

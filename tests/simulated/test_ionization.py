@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -14,25 +12,15 @@ import pytest
 
 from steerio import Settings
 from steerio.testing import KillWorker, simulate
-
-EXAMPLE = Path(__file__).parents[2] / "examples" / "ionization"
-MODULES = (
-    "levels", "delta", "search", "recording", "compare", "energy", "enumerate", "surrogate",
-)  # fmt: skip
+from tests.example_modules import example_module
 
 
 @pytest.fixture
 def compare() -> Iterator[ModuleType]:
-    """Load the example, which is a folder of scripts and no package."""
     for needed in ("rdkit", "sklearn"):
         pytest.importorskip(needed, reason=f"{needed} is not installed: extra example-ionization")
-    before = {name: sys.modules.pop(name) for name in MODULES if name in sys.modules}
-    with pytest.MonkeyPatch.context() as patched:
-        patched.syspath_prepend(str(EXAMPLE))
-        yield importlib.import_module("compare")
-    for name in MODULES:
-        sys.modules.pop(name, None)
-    sys.modules.update(before)
+    with example_module("ionization", "compare") as module:
+        yield module
 
 
 def some(compare: ModuleType, count: int) -> list[str]:

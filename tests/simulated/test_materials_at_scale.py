@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "materials"
-MODULES = (
-    "adsorption",
-    "at_scale",
-    "candidates",
-    "dynamics",
-    "frameworks",
-    "linkers",
-    "models",
-    "search",
-)
+from tests.example_modules import example_module
 
 
 @pytest.fixture
 def at_scale() -> Iterator[ModuleType]:
-    """Load the example, which is a folder of scripts and no package."""
-    before = {name: sys.modules.pop(name) for name in MODULES if name in sys.modules}
-    with pytest.MonkeyPatch.context() as patched:
-        patched.syspath_prepend(str(EXAMPLE))
-        yield importlib.import_module("at_scale")
-    for name in MODULES:
-        sys.modules.pop(name, None)
-    sys.modules.update(before)
+    with example_module("materials", "at_scale") as module:
+        yield module
 
 
 def test_450_nodes_have_the_places_of_the_campaign(at_scale: ModuleType) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -14,31 +12,15 @@ import pytest
 
 from steerio import TaskEnded, VersionPublished, WorkerMoved
 from steerio.testing import KillWorker, simulate
+from tests.example_modules import example_module
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "materials"
 REPEATS = 3
-MODULES = (
-    "adsorption",
-    "candidates",
-    "compare",
-    "dynamics",
-    "frameworks",
-    "linkers",
-    "recorded",
-    "search",
-)
 
 
 @pytest.fixture
 def compare() -> Iterator[ModuleType]:
-    """Load the example, which is a folder of scripts and no package."""
-    before = {name: sys.modules.pop(name) for name in MODULES if name in sys.modules}
-    with pytest.MonkeyPatch.context() as patched:
-        patched.syspath_prepend(str(EXAMPLE))
-        yield importlib.import_module("compare")
-    for name in MODULES:
-        sys.modules.pop(name, None)
-    sys.modules.update(before)
+    with example_module("materials", "compare") as module:
+        yield module
 
 
 def runs(ran: Any, name: str) -> list[Any]:

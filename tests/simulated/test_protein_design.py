@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from steerio.testing import KillWorker, Model, simulate
+from tests.example_modules import example_module
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "protein"
-MODULES = ("peptide", "proposals", "language", "search", "recorded", "compare", "fake_model")
 FAKE = """
 import json
 from pathlib import Path
@@ -37,19 +36,13 @@ def finetune(model_path, data, seed):
 
 
 @pytest.fixture
-def search(tmp_path: Path) -> Iterator[ModuleType]:
-    """Load the example, which is a folder of scripts and no package."""
-    before = {name: sys.modules.pop(name) for name in MODULES if name in sys.modules}
+def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     (tmp_path / "fake_model.py").write_text(FAKE)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.syspath_prepend(str(EXAMPLE))
-        patched.syspath_prepend(str(tmp_path))
-        module = importlib.import_module("search")
-        patched.setattr(module.PeptideDesign, "needs_packages", False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with example_module("protein", "search") as module:
+        monkeypatch.setattr(module.PeptideDesign, "needs_packages", False)
         yield module
-    for name in MODULES:
-        sys.modules.pop(name, None)
-    sys.modules.update(before)
+    sys.modules.pop("fake_model", None)
 
 
 def score(sequence: str) -> float:

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
 from steerio.testing import KillWorker, simulate
+from tests.example_modules import example_module
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "training"
-MODULES = ("reactor", "members", "search", "recorded", "compare")
 WORKERS = {"simulate": 6, "learn": 4}
 
 
 @pytest.fixture
 def compare() -> Iterator[ModuleType]:
-    """Load the example, which is a folder of scripts and no package."""
-    before = {name: sys.modules.pop(name) for name in MODULES if name in sys.modules}
-    with pytest.MonkeyPatch.context() as patched:
-        patched.syspath_prepend(str(EXAMPLE))
-        yield importlib.import_module("compare")
-    for name in MODULES:
-        sys.modules.pop(name, None)
-    sys.modules.update(before)
+    with example_module("training", "compare") as module:
+        yield module
 
 
 def ran(compare: ModuleType, faults: Any = (), **options: Any) -> Any:
