@@ -193,14 +193,14 @@ def run(
         progress: called with each minute of virtual time that has passed.
     """
     places = workers["dynamics"]
-    keep = max(1, workers["generate"] // 16)
     campaign = Watched(
         budget=10**9,
         cycles=(SHORT, LONG),
         stack=max(64, round(STACK * places)),
         retrain=max(8, places // 10),
         leaders=max(8, places // 10),
-        keep=(keep, FEEDING * keep),
+        keep=max(1, workers["generate"] // 16),
+        feeding=FEEDING,
         apart=True,
         settle_s=SETTLE_S,
         seed=seed,

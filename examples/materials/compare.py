@@ -116,8 +116,7 @@ def moving(workers: int) -> dict[str, int]:
 def at_scale(workers: int) -> SimulatedRun[Any]:
     """Return the policy's run for some seconds, with stacks as long as the work of a second."""
     options = {"stack": 2 * workers, "leaders": workers // 8, "retrain": workers}
-    keep = workers // 64, workers // 64
-    return run(Replayed, moving(workers), 1, AT_SCALE_S, keep=keep, **options)
+    return run(Replayed, moving(workers), 1, AT_SCALE_S, keep=workers // 64, **options)
 
 
 def outcome(ran: SimulatedRun[Any]) -> Outcome:

@@ -61,7 +61,8 @@ class Materials(Campaign):
         stack: linkers, frameworks and candidates that wait at most, each.
         retrain: ends of molecular dynamics after which the generator is trained again.
         leaders: candidates that are measured again.
-        keep: workers that stay with generation, and with assembly.
+        keep: workers that stay with generation.
+        feeding: workers that stay with assembly, for each of these.
         apart: whether workers with a GPU and workers with a core move among their own pools.
         settle_s: seconds for which workers must be wished elsewhere before they move.
         seed: of all random numbers.
@@ -79,7 +80,8 @@ class Materials(Campaign):
         stack: int = 32,
         retrain: int = 8,
         leaders: int = 8,
-        keep: tuple[int, int] = (0, 0),
+        keep: int = 0,
+        feeding: int = 1,
         apart: bool = False,
         settle_s: float = 0.5,
         seed: int = 1,
@@ -91,7 +93,7 @@ class Materials(Campaign):
         self.stack, self.most = (8, 4) if quick else (stack, leaders)
         self.batch = min(4 if quick else batch, self.stack)
         self.seed, self.settle_s = seed, settle_s
-        self.keep = dict(zip(("generate", "assemble"), keep, strict=True))
+        self.least = {"generate": keep, "assemble": feeding * keep}
         self.kinds = KINDS if apart else ALIKE
         newest: dict[str, Any] = {"newest_first": True, "limit": self.stack}
         self.writing = Board(generate, key=lambda item: item[2])
@@ -233,7 +235,7 @@ class Materials(Campaign):
     def share(self, kind: tuple[str, ...], pools: Mapping[str, PoolLoad]) -> Mapping[str, int]:
         """Wish for workers in proportion to the time that the work of each pool takes."""
         weights = {stage.pool: self.seconds[stage.name] for stage in STAGES if stage.pool in kind}
-        least = {pool: workers for pool, workers in self.keep.items() if pool in kind}
+        least = {pool: workers for pool, workers in self.least.items() if pool in kind}
         most = {pool: pools[pool].queued + pools[pool].running for pool in least}
         return at_least(least, at_most(most, Proportional(*kind, weights=weights)))(pools)
 
