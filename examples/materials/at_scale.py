@@ -4,8 +4,9 @@
     python examples/materials/at_scale.py --nodes 10 --hours 1   seconds
     python examples/materials/at_scale.py --picture use.png      utilisation over time
 
-The policy is that of ``search.py``, on the broker, nodes and session of a real run; tasks follow
-`models`, and clocks are virtual. Handlers cost the time that they were measured to take.
+The policy is that of ``search.py``, unchanged, on the broker, nodes and session of a real run;
+tasks follow `models`, and clocks are virtual. Handlers cost the time that they were measured to
+take.
 """
 
 from __future__ import annotations
@@ -22,30 +23,18 @@ from typing import Any
 
 import numpy as np
 from dynamics import relax
-from linkers import FIRST, generate, train
+from linkers import generate, train
 from models import AT_ONCE, DYNAMICS_S, LONG, MODELS, SHORT
 from numpy.typing import NDArray
 from search import Materials
 
-from steerio import (
-    Board,
-    Limits,
-    PoolLoad,
-    Result,
-    Settings,
-    TaskYielded,
-    WorkerJoined,
-    agent,
-    on_result,
-)
+from steerio import Limits, Result, Settings, TaskYielded, WorkerJoined, agent, on_result
 from steerio.testing import SimulatedRun, simulate
 
 AI_SHARE, DFT_SHARE, DFT_NODES = 0.1, 0.25, 2
 """Shares of nodes: of generators; of the rest, of density functional theory, so many for a task."""
 GPUS, ON_GPU, CORES = 4, 2, 32
 """Of a node; tasks of molecular dynamics that share a GPU; cores of a node."""
-KINDS = (("generate", "dynamics"), ("assemble", "adsorb"))
-"""The pools of workers with a GPU, and of those with a core: workers move within each."""
 LOOP_S = 0.2e-3
 """Seconds that the loop itself takes for each call: a decision after a pause, by the benches."""
 MEASURED_S = {
@@ -59,12 +48,11 @@ MEASURED_S = {
     "time": 0.01e-3,
     "write": 0.8e-3,
     "learn": 2.0e-3,
-    "allocate": 0.1e-3,
-    "allocate_cores": 0.1e-3,
+    "allocate": 0.2e-3,
 }
 """Processor seconds for a call of each handler, of a run with ``handler_cost="measured"``."""
 HANDLER_S = {name: took_s + LOOP_S for name, took_s in MEASURED_S.items()}
-"""The cost of each handler; those that only look on (`OnNodes.clock`) have none."""
+"""The cost of each handler; those that only look on (`Watched.clock`) have none."""
 SETTINGS = Settings(beat_s=15.0, lease_s=60.0)
 """Of a broker with so many nodes: they need not say each second that they are alive."""
 STACK = 1.05
@@ -120,45 +108,17 @@ class Noted(dict[str, Any]):
         super().__setitem__(key, value)
 
 
-class OnNodes(Materials):
-    """The campaign with hundreds of generators, and with workers of two kinds.
+class Watched(Materials):
+    """The campaign, and notes of when it learned of things: nothing of it is changed."""
 
-    Batches of linkers are entries of a board, so that one agent asks for them, as many as there is
-    room for, and not each generator by itself. GPUs and cores are shared out among their own pools.
-    """
+    progress: Callable[[float], None] | None = None
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.writing = Board(generate, key=lambda item: item[2])
-        self.progress: Callable[[float], None] | None = None
+    def watch(self, progress: Callable[[float], None] | None) -> None:
+        """Begin to note times, before the campaign runs; and tell of the minutes that pass."""
+        self.progress = progress
         self.ended_at: dict[str, float] = {}
         self.made_at: dict[str, float] = {}
         self.worth, self.candidates = Noted(self.made_at), Noted(self.made_at)
-
-    async def setup(self) -> None:
-        """Publish the first model; no package is needed."""
-        await self.models.publish(FIRST)
-
-    @property
-    def room(self) -> int:
-        """How many linkers and frameworks are lacking, and not being written."""
-        return super().room - self.batch * len(self.writing.running)
-
-    @agent
-    async def write(self) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Ask for the batches that there is room for, and for one of each new model at once."""
-        while True:
-            await self.checkpoint(until=lambda: self.hungry)
-            self.batches += 1
-            newest = self.written < self.version
-            self.written = self.version
-            item = self.models.latest, self.batch, self.seed + self.batches
-            self.writing.add(item, score=float(newest))
-
-    @property
-    def hungry(self) -> bool:
-        """Whether another batch should be asked for."""
-        return self.written < self.version or self.room >= self.batch * (len(self.writing) + 1)
 
     @on_result(relax)
     async def clock(self, result: Result) -> None:
@@ -166,59 +126,11 @@ class OnNodes(Materials):
         self.ended_at[result.args[0].linker] = result.timings.ended or 0.0
 
     @agent
-    async def allocate(self) -> None:
-        """Move workers that have a GPU."""
-        await self.pools.follow(self.share_gpus, settle_s=self.settle_s)
-
-    @agent
-    async def allocate_cores(self) -> None:
-        """Move workers that have a core."""
-        await self.pools.follow(self.share_cores, settle_s=self.settle_s)
-
-    def share_gpus(self, pools: Mapping[str, PoolLoad]) -> dict[str, int]:
-        """Share out those with a GPU; no more generators than batches."""
-        batches = pools["generate"].running + len(self.writing)
-        return shared(self.share(pools), pools, KINDS[0], self.keep, batches)
-
-    def share_cores(self, pools: Mapping[str, PoolLoad]) -> dict[str, int]:
-        """Share out those with a core; no more to assemble than there is to be assembled."""
-        asked = pools["assemble"].queued + pools["assemble"].running + len(self.linkers)
-        return shared(self.share(pools), pools, KINDS[1], FEEDING * self.keep, asked)
-
-    @agent
     async def tell(self) -> None:
         """Tell of the minutes that have passed."""
         while self.progress is not None:
             await asyncio.sleep(60.0)
             self.progress(asyncio.get_running_loop().time() / 60)
-
-    async def finish(self) -> None:
-        """Say nothing."""
-
-
-def shared(
-    wish: Mapping[str, int],
-    pools: Mapping[str, PoolLoad],
-    kind: tuple[str, str],
-    least: int,
-    most: int,
-) -> dict[str, int]:
-    """Share the workers of one kind out in the proportion of a wish for all.
-
-    Args:
-        wish: workers by pool, of all kinds.
-        pools: their loads.
-        kind: two pools.
-        least: workers for the first of these, if there are as many.
-        most: workers for the first of these.
-    """
-    first, second = kind
-    there = pools[first].at_home + pools[second].at_home
-    wished = wish[first] + wish[second]
-    if not wished:
-        return {pool: pools[pool].at_home for pool in kind}
-    size = min(there, max(least, min(most, round(there * wish[first] / wished))))
-    return {first: size, second: there - size}
 
 
 @dataclass
@@ -269,7 +181,7 @@ def run(
     seed: int = 1,
     cost: Any = None,
     progress: Callable[[float], None] | None = None,
-) -> SimulatedRun[OnNodes]:
+) -> SimulatedRun[Watched]:
     """Return the campaign's run on these workers, simulated.
 
     Args:
@@ -281,17 +193,19 @@ def run(
         progress: called with each minute of virtual time that has passed.
     """
     places = workers["dynamics"]
-    campaign = OnNodes(
+    campaign = Watched(
         budget=10**9,
         cycles=(SHORT, LONG),
         stack=max(64, round(STACK * places)),
         retrain=max(8, places // 10),
         leaders=max(8, places // 10),
         keep=max(1, workers["generate"] // 16),
+        feeding=FEEDING,
+        apart=True,
         settle_s=SETTLE_S,
         seed=seed,
     )
-    campaign.progress = progress
+    campaign.watch(progress)
     return simulate(
         campaign,
         model=MODELS,
@@ -306,7 +220,7 @@ def run(
     )
 
 
-def at_scale(workers: int) -> SimulatedRun[OnNodes]:
+def at_scale(workers: int) -> SimulatedRun[Watched]:
     """Return an hour of the campaign on so many workers: half of them have a GPU."""
     pools = {"generate": max(1, workers // 32), "assemble": max(1, workers // 32), "learn": 0}
     pools["dynamics"] = workers // 2 - pools["generate"]
@@ -384,7 +298,7 @@ def use_by_minute(
     return found
 
 
-def recorded_after(campaign: OnNodes) -> list[float]:
+def recorded_after(campaign: Watched) -> list[float]:
     """Return the seconds from each end of molecular dynamics to the policy's record of it."""
     return [
         campaign.made_at[linker] + HANDLER_S["judge"] - ended

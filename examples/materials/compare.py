@@ -28,21 +28,18 @@ AT_SCALE_S = 10.0
 BUDGET = 10**9
 MOVING, STATIC, UNTAUGHT = "workers move", "best static split", "workers move, no retraining"
 METHODS = (
-    "workers __init__ setup models write hungry room collect probe_pores admit judge fail rank "
+    "workers __init__ setup write hungry collect probe_pores admit judge fail rank "
     "count end learn fit time allocate share"
 )
 POLICY = (
+    *(f"search.py:{name}" for name in ("STAGES", "ALIKE", "KINDS")),
     *(f"search.py:Materials.{name}" for name in METHODS.split()),
     "candidates.py:Candidate",
 )
 
 
 class Replayed(Materials):
-    """The campaign without a word at its end, and without packages."""
-
-    async def setup(self) -> None:
-        """Publish the generator's first model."""
-        await self.models.publish(FIRST)
+    """The campaign without a word at its end."""
 
     async def finish(self) -> None:
         """Say nothing."""
@@ -171,7 +168,7 @@ def named(split: dict[str, int]) -> str:
 def compare(quick: bool = False) -> dict[str, Any]:
     """Return the table for `python -m bench science`: see its README."""
     seeds, until_s = (2, QUICK_S) if quick else (SEEDS, SECONDS)
-    split = best_split(WORKERS, QUICK_S)
+    split = best_split(WORKERS, until_s)
     found = table(seeds, split, until_s)
     names = {STATIC: f"{STATIC} ({named(split)})"}
     return {
@@ -213,7 +210,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="draw the stages over time to this file")
     asked = parser.parse_args()
     seeds, until_s = (1, QUICK_S) if asked.quick else (asked.seeds, asked.seconds)
-    split = best_split(WORKERS, QUICK_S)
+    split = best_split(WORKERS, until_s)
     counted = f"{seeds} seed{'s' * (seeds != 1)}"
     print(f"{counted}, {until_s:g} s of {WORKERS} workers; best static split: {named(split)}")
     if asked.picture:

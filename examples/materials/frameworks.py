@@ -66,8 +66,9 @@ class Pores(NamedTuple):
     void_fraction: float
 
 
+@task(pool="assemble")
 def check_packages() -> None:
-    """Say what is missing, if one of the packages is not installed.
+    """Say what is missing, if one of the packages is not installed where frameworks are assembled.
 
     Raises:
         UsageError: one is not.

@@ -16,11 +16,11 @@ from typing import Any
 
 from adsorption import Uptake, adsorb
 from dynamics import Dynamics, relax
-from frameworks import Framework, Pores, assemble, pores
+from frameworks import Framework, Pores, assemble, check_packages, pores
 from linkers import FIRST, LinkerModel, generate, train
 from search import PROBE, STRAIN
 
-from steerio.testing import Course
+from steerio.testing import Course, Model
 
 FAILING, EARLY = 0.43, 0.25
 """Shares: of the attempts at molecular dynamics, and of these those that fail at once."""
@@ -90,6 +90,7 @@ SHORT, LONG = 4_000, 8_000
 NONE: Any = None
 """Stands for arrays of atoms, which no model computes with."""
 MODELS: dict[Any, Any] = {
+    check_packages: Model(0.0),
     generate: draw_linkers,
     assemble: draw_framework,
     pores: draw_pores,

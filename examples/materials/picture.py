@@ -29,9 +29,9 @@ def busy_by_stage(ran: SimulatedRun[Any]) -> tuple[Array, dict[str, Array]]:
     edges = width * np.arange(SLOTS + 1)
     busy = {stage: np.zeros(SLOTS) for stage in COLOURS}
     for record in ran.records:
-        if record.started is None or record.ended is None:
-            continue
         stage = record.task_type.rpartition(":")[2]
+        if stage not in busy or record.started is None or record.ended is None:
+            continue
         covered = np.minimum(record.ended, edges[1:]) - np.maximum(record.started, edges[:-1])
         busy[stage] += np.maximum(covered, 0.0) / width
     return (edges[1:] + edges[:-1]) / 2, busy

@@ -11,11 +11,11 @@ from typing import Any
 
 from adsorption import Uptake, adsorb
 from dynamics import Dynamics, relax
-from frameworks import Framework, Pores, assemble, pores
+from frameworks import Framework, Pores, assemble, check_packages, pores
 from linkers import LinkerModel, generate, train
 from search import LONG
 
-from steerio.testing import Course
+from steerio.testing import Course, Model
 
 FILE = Path(__file__).with_name("recorded.json")
 WRITE_S, TRAIN_S = 0.0001, 0.001
@@ -45,6 +45,7 @@ class Recording:
     def models(self) -> dict[Any, Any]:
         """The models of the tasks."""
         return {
+            check_packages: Model(0.0),
             generate: self.written,
             train: self.trained,
             assemble: self.assembled,

@@ -11,6 +11,7 @@ generator is retrained on all outcomes as they come, and workers move to the sta
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from heapq import nlargest
 from typing import Any, ClassVar
 
@@ -19,7 +20,6 @@ from candidates import Candidate
 from dynamics import relax
 from frameworks import Framework, assemble, check_packages, pores
 from linkers import FIRST, LinkerModel, generate, train
-from msgspec.structs import replace
 
 from steerio import (
     Board,
@@ -29,9 +29,9 @@ from steerio import (
     Result,
     StreamedItem,
     Succeeded,
-    Versions,
     agent,
     at_least,
+    at_most,
     on_failure,
     on_item,
     on_result,
@@ -39,6 +39,10 @@ from steerio import (
 )
 
 STAGES = (generate, assemble, relax, adsorb)
+ALIKE = (("generate", "assemble", "dynamics", "adsorb"),)
+"""The pools that share workers, if any worker can do any task;"""
+KINDS = (("generate", "dynamics"), ("assemble", "adsorb"))
+"""and if workers of the first two have a GPU, and those of the others a core."""
 PICOSECONDS, SHORT, LONG = 5.0, 4_000, 40_000
 PROBE, STRAIN = 3.3, 0.013
 """The diameter that pores must let through, in angstrom; and the strain that is allowed."""
@@ -57,7 +61,9 @@ class Materials(Campaign):
         stack: linkers, frameworks and candidates that wait at most, each.
         retrain: ends of molecular dynamics after which the generator is trained again.
         leaders: candidates that are measured again.
-        keep: workers that stay with generation and with assembly, each.
+        keep: workers that stay with generation.
+        feeding: workers that stay with assembly, for each of these.
+        apart: whether workers with a GPU and workers with a core move among their own pools.
         settle_s: seconds for which workers must be wished elsewhere before they move.
         seed: of all random numbers.
         quick: begin no other after 5 ends, each stage short.
@@ -75,6 +81,8 @@ class Materials(Campaign):
         retrain: int = 8,
         leaders: int = 8,
         keep: int = 0,
+        feeding: int = 1,
+        apart: bool = False,
         settle_s: float = 0.5,
         seed: int = 1,
         quick: bool = False,
@@ -82,9 +90,13 @@ class Materials(Campaign):
         self.budget, self.retrain = (5, 2) if quick else (budget, retrain)
         self.picoseconds = 1.0 if quick else picoseconds
         self.short, self.long = (500, 2_000) if quick else cycles
-        self.batch, self.stack, self.most = (4, 8, 4) if quick else (batch, stack, leaders)
-        self.seed, self.keep, self.settle_s = seed, keep, settle_s
+        self.stack, self.most = (8, 4) if quick else (stack, leaders)
+        self.batch = min(4 if quick else batch, self.stack)
+        self.seed, self.settle_s = seed, settle_s
+        self.least = {"generate": keep, "assemble": feeding * keep}
+        self.kinds = KINDS if apart else ALIKE
         newest: dict[str, Any] = {"newest_first": True, "limit": self.stack}
+        self.writing = Board(generate, key=lambda item: item[2])
         self.linkers = Board(assemble, **newest)
         self.frameworks = Board(relax, key=lambda item: item[0].linker, **newest)
         self.again = Board(adsorb, key=lambda item: (item[0].linker, *item[1:]))
@@ -99,32 +111,25 @@ class Materials(Campaign):
 
     async def setup(self) -> None:
         """Publish the generator's first model."""
-        check_packages()
-        await self.models.publish(FIRST)
+        await self.run(check_packages)
+        await self.versions("linkers").publish(FIRST)
 
-    @property
-    def models(self) -> Versions:
-        """The versions of the generator's model."""
-        return self.session.versions("linkers")
-
-    @agent(per_worker="generate")
-    async def write(self, index: int) -> None:
-        """Write linkers while there is room for them, and some with each new model anyway."""
+    @agent
+    async def write(self) -> None:
+        """Have linkers written while there is room, and some with each new model anyway."""
         while True:
             await self.checkpoint(until=lambda: self.hungry)
             self.batches += 1
             self.written = self.version
-            await self.run(generate, self.models.latest, self.batch, self.seed + self.batches)
+            latest = self.versions("linkers").latest
+            self.writing.add((latest, self.batch, self.seed + self.batches))
 
     @property
     def hungry(self) -> bool:
-        """Whether linkers should be written."""
-        return self.ends < self.budget and (self.written < self.version or self.room > 0)
-
-    @property
-    def room(self) -> int:
-        """How many linkers and frameworks are lacking."""
-        return self.stack - len(self.linkers) - len(self.frameworks)
+        """Whether another batch of linkers should be written."""
+        asked = self.batch * (len(self.writing) + len(self.writing.running))
+        room = self.stack - len(self.linkers) - len(self.frameworks) - asked
+        return self.ends < self.budget and (self.written < self.version or room >= self.batch)
 
     @on_item(generate)
     async def collect(self, item: StreamedItem) -> None:
@@ -190,8 +195,8 @@ class Materials(Campaign):
     async def end(self) -> None:
         """Begin no framework once the budget is used up, and stop when all is measured."""
         await self.until(lambda: self.ends >= self.budget)
-        self.linkers.replace([], [])
-        self.frameworks.replace([], [])
+        for board in (self.writing, self.linkers, self.frameworks):
+            board.replace([], [])
         boards = (self.linkers, self.frameworks, self.fresh, self.again)
         await self.until(lambda: not any(len(each) or each.running for each in boards))
         self.stop(reason="its budget is used up")
@@ -203,7 +208,7 @@ class Materials(Campaign):
             due = self.ends + self.retrain
             await self.checkpoint(until=lambda due=due: self.ends >= due)
             known = list(self.worth.items())[-REMEMBER:]
-            await self.models.publish(await self.fit(dict(known)))
+            await self.versions("linkers").publish(await self.fit(dict(known)))
             self.version += 1
             self.note(version=self.version)
 
@@ -223,21 +228,16 @@ class Materials(Campaign):
 
     @agent
     async def allocate(self) -> None:
-        """Move workers to the stages that have work."""
-        await self.pools.follow(self.share, settle_s=self.settle_s)
+        """Move workers to the stages that have work, among those of a kind."""
+        rules = [partial(self.share, kind) for kind in self.kinds]
+        await self.pools.follow(*rules, settle_s=self.settle_s)
 
-    def share(self, pools: Mapping[str, PoolLoad]) -> Mapping[str, int]:
-        """Wish for workers in proportion to the time that the waiting work of each pool takes."""
-        waiting = {
-            "generate": max(int(self.hungry), self.room // self.batch),
-            "assemble": len(self.linkers),
-            "dynamics": len(self.frameworks),
-            "adsorb": len(self.again) + len(self.fresh),
-        }
-        loads = {n: replace(pools[n], queued=pools[n].queued + w) for n, w in waiting.items()}
-        weights = {stage.pool: self.seconds[stage.name] for stage in STAGES}
-        rule = Proportional(*waiting, weights=weights)
-        return at_least({"generate": self.keep, "assemble": self.keep}, rule)(loads)
+    def share(self, kind: tuple[str, ...], pools: Mapping[str, PoolLoad]) -> Mapping[str, int]:
+        """Wish for workers in proportion to the time that the work of each pool takes."""
+        weights = {stage.pool: self.seconds[stage.name] for stage in STAGES if stage.pool in kind}
+        least = {pool: workers for pool, workers in self.least.items() if pool in kind}
+        most = {pool: pools[pool].queued + pools[pool].running for pool in least}
+        return at_least(least, at_most(most, Proportional(*kind, weights=weights)))(pools)
 
     async def finish(self) -> None:
         """Say what was found."""

@@ -181,6 +181,10 @@ class FedBoard(Generic[K]):
         there = (lane for lane in self._entries.lanes if self._entries.count(lane))
         return list(dict.fromkeys([*self._again_in, *there]))
 
+    def left_in(self, lane: Lane) -> int:
+        """Return how many entries of a lane are still to be handed out."""
+        return self._entries.count(lane) + len(self._again_in.get(lane, ()))
+
     def had_out(self, lane: Lane) -> bool:
         """Whether entries of a lane were handed out before the run was cut off, and not since."""
         return lane in self._again_in

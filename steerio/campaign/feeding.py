@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Any
 
@@ -83,9 +83,19 @@ class Feeder:
             return True
         return any(lane.pool == pool for board in self._boards for lane in board.lanes)
 
+    def by_pool(self) -> Counter[str]:
+        """Return how many entries boards have still to hand out, by pool."""
+        counts: Counter[str] = Counter()
+        if self._may_feed():
+            for board in self._boards:
+                for lane in board.lanes:
+                    counts[lane.pool] += board.left_in(lane)
+        return counts
+
     def begin(self, campaign: object) -> None:
         """Begin to feed from the boards of a campaign."""
         self._campaign = campaign
+        self._session.pools.on_boards = self.by_pool
         self._made_by = f"{type(campaign).__name__}.__init__"
         self.find_boards()
 
@@ -128,6 +138,8 @@ class Feeder:
     def close(self) -> None:
         """Let go of the boards."""
         self._watch.close()
+        if self._campaign is not None:
+            self._session.pools.on_boards = dict
         self._campaign = None
         self._let_go()
 
@@ -164,6 +176,7 @@ class Feeder:
         """Take in that a board or a pool has changed."""
         self._told_changed()
         self.feed()
+        self._session.pools.boards_changed()
 
     def feed(self) -> None:
         """Hand out as many entries as may go out now."""

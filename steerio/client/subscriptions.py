@@ -141,11 +141,15 @@ class ClientWatch:
     def pools_told(self, message: ms.PoolStatus) -> None:
         """Take in the broker's news of the pools."""
         self.pools = message.pools
+        self.wake()
+        for callback in list(self._on_pools):
+            callback()
+
+    def wake(self) -> None:
+        """Wake all that wait for news of the pools, also if something beside them has changed."""
         for waiter in self._awaiting_pools:
             if not waiter.done():
                 waiter.set_result(None)
-        for callback in list(self._on_pools):
-            callback()
 
     def lose(self, reason: str) -> None:
         """End all waits: the broker has ended."""

@@ -1,4 +1,4 @@
-"""The follower of a rule, which looks at pools, waits until a wish has held, and moves workers.
+"""The follower of rules, which looks at pools, waits until a wish has held, and moves workers.
 
 Theory. Loads are noisy and moving costs something, so a difference between the wish and the present
 counts only if it had the same sign for ``settle_s``, and then only the part that was there all that
@@ -11,7 +11,7 @@ their way count for their target.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import KeysView, Mapping
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Protocol
 
@@ -143,15 +143,13 @@ class Steps(msgspec.Struct):
 
 
 class FollowedPools(Protocol):
-    """The pools, as the follower of a rule sees and changes them."""
-
-    def keys(self) -> KeysView[str]:
-        """Return their names."""
-        ...
+    """The pools, as the follower of rules sees and changes them."""
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, pool: str, /) -> PoolLoad: ...
+    def seen(self) -> dict[str, PoolLoad]:
+        """Return their loads, with all that waits for them."""
+        ...
 
     def move(self, source: str, target: str, workers: int, *, how: How) -> Move:
         """Ask the broker to move workers."""
@@ -161,29 +159,72 @@ class FollowedPools(Protocol):
         """Wait until the broker tells of a change."""
         ...
 
+    async def stirred(self) -> None:
+        """Wait until the broker tells of a change, or something else waits for them."""
+        ...
+
     async def look(self) -> None:
         """Ask the broker for their loads."""
         ...
 
 
+class Followed:
+    """A rule that is followed, and the moves that it has led to and that are under way."""
+
+    def __init__(self, rule: Rule, steps: Steps, how: How) -> None:
+        self._rule, self._how = rule, how
+        self.steps = steps
+        self._moves: dict[Pair, Move] = {}
+
+    def __repr__(self) -> str:
+        return f"<Followed {self._rule}, {len(self._moves)} moves under way>"
+
+    def wish(self, seen: Mapping[str, PoolLoad]) -> Mapping[str, int]:
+        """Return the wish of the rule."""
+        return checked(self._rule(seen), seen)
+
+    def step(
+        self,
+        pools: FollowedPools,
+        seen: Mapping[str, PoolLoad],
+        wish: Mapping[str, int],
+        now: float,
+    ) -> bool:
+        """Make moves and undo them; return whether there were any."""
+        self._moves = {pair: move for pair, move in self._moves.items() if move.state == "waiting"}
+        have = {pool: seen[pool].at_home for pool in wish}
+        counts = {pair: move.count for pair, move in self._moves.items()}
+        made, undone = self.steps.decide(have, wish, counts, now)
+        for pair in undone:
+            self._moves.pop(pair).cancel()
+        for pair, count in made.items():
+            self._moves[pair] = pools.move(*pair, count, how=self._how)
+        return bool(made or undone)
+
+    def close(self) -> None:
+        """Undo the moves that are not granted."""
+        for move in self._moves.values():
+            move.cancel()
+
+
 async def follow(
     pools: FollowedPools,
-    rule: Rule,
+    rules: Sequence[Rule],
     *,
     settle_s: float = SETTLE_S,
     slack: float = SLACK,
     step: int | None = None,
     how: How = "drain",
 ) -> None:
-    """Move workers as a rule wishes, until cancelled; see ``Pools.follow``."""
-    if not callable(rule):
-        raise UsageError(
-            f"follow takes a rule, like Proportional('simulate', 'infer'), not {rule!r}"
-        )
+    """Move workers as rules wish, until cancelled; see ``Pools.follow``."""
+    for rule in rules:
+        if not callable(rule):
+            raise UsageError(
+                f"follow takes a rule, like Proportional('simulate', 'infer'), not {rule!r}"
+            )
     _check(settle_s, slack, step)
     check_how(how)
-    steps = Steps(settle_s, slack, step)
-    moves: dict[Pair, Move] = {}
+    followed = [Followed(rule, Steps(settle_s, slack, step), how) for rule in rules]
     loop = asyncio.get_running_loop()
     before: dict[str, PoolLoad] = {}
     asked = False
@@ -191,38 +232,52 @@ async def follow(
         if not pools:
             await pools.changed()  # the broker has not told of them yet
         while True:
-            seen = dict(pools)
-            moves = {pair: move for pair, move in moves.items() if move.state == "waiting"}
-            wish = checked(rule(seen), seen)
-            have = {pool: seen[pool].at_home for pool in wish}
-            counts = {pair: move.count for pair, move in moves.items()}
-            made, undone = steps.decide(have, wish, counts, loop.time())
-            for pair in undone:
-                moves.pop(pair).cancel()
-            for pair, count in made.items():
-                moves[pair] = pools.move(*pair, count, how=how)
-            still = asked and seen == before and not made and not undone
+            seen = pools.seen()
+            wishes = [each.wish(seen) for each in followed]
+            _check_apart(wishes)
+            now = loop.time()
+            stepped = [
+                each.step(pools, seen, wish, now)
+                for each, wish in zip(followed, wishes, strict=True)
+            ]
+            still = asked and seen == before and not any(stepped)
             look_s = inf if still else max(settle_s, LOOK_S)
             before = seen
-            asked = await _news(pools, min(look_s, steps.due - loop.time()))
+            due = min(each.steps.due for each in followed)
+            asked = await _news(pools, min(look_s, due - loop.time()))
     finally:
-        for move in moves.values():
-            move.cancel()
+        for each in followed:
+            each.close()
 
 
 async def _news(pools: FollowedPools, within_s: float) -> bool:
     """Wait until the broker tells of a change, or ask it; return whether it was asked.
 
-    The broker does not tell of all changes (see `LOOK_S`), so it is asked once more after each; if
-    nothing has changed then, only its word counts, and a still campaign stays still.
+    With no time to look again, a change of a board ends the wait as well. The broker does not tell
+    of all changes (see `LOOK_S`), so it is asked once more after each; if nothing has changed then,
+    only its word counts, and a still campaign stays still.
     """
+    if within_s == inf:
+        await pools.stirred()
+        return False
     try:
-        async with asyncio.timeout(within_s if within_s < inf else None):
+        async with asyncio.timeout(within_s):
             await pools.changed()
     except TimeoutError:
         await pools.look()
         return True
     return False
+
+
+def _check_apart(wishes: Sequence[Mapping[str, int]]) -> None:
+    """Refuse wishes of several rules for one pool."""
+    named: set[str] = set()
+    for wish in wishes:
+        for pool in named & wish.keys():
+            raise UsageError(
+                f"two rules wish for workers of pool {pool!r}: have one rule for pools that share"
+            )
+        named |= wish.keys()
 
 
 def _check(settle_s: float, slack: float, step: int | None) -> None:

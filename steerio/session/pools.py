@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from asyncio import gather
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+
+from msgspec.structs import replace
 
 from steerio.client.client import Client
 from steerio.errors import PauseFailed, UnknownPool, UsageError
@@ -28,6 +30,9 @@ class Pools(Mapping[str, PoolLoad]):
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._still = 0
+        self.on_boards: Callable[[], Mapping[str, int]] = dict
+        """Returns how many entries wait on boards, by pool (a campaign sets it)."""
 
     def __getitem__(self, pool: str) -> PoolLoad:
         return self._client.watch.pools[pool]
@@ -166,13 +171,15 @@ class Pools(Mapping[str, PoolLoad]):
     async def follow(
         self,
         rule: Rule,
-        *,
+        *others: Rule,
         settle_s: float = SETTLE_S,
         slack: float = SLACK,
         step: int | None = None,
         how: How = "drain",
     ) -> None:
         """Move workers as a rule wishes, for as long as this is awaited.
+
+        In a campaign, rules see the entries that wait on its boards as tasks that are queued.
 
         Await it in an ``@agent``, or write your own loop of `changed` and `move` instead.  It
         does not end by itself, so a campaign that awaits it ends by ``stop``.  When it is
@@ -181,6 +188,8 @@ class Pools(Mapping[str, PoolLoad]):
         Args:
             rule: called with the pools whenever they have changed; returns the number of workers
                 for each pool that it names.
+            others: rules for other pools. Each moves workers among its own pools only, as for
+                workers with a GPU, and for workers without one.
             settle_s: seconds for which a pool must have had too few, or too many, before workers
                 are moved; and no more are moved than were wished all that time.
             slack: differences up to this share of a pool are left alone.
@@ -189,10 +198,11 @@ class Pools(Mapping[str, PoolLoad]):
             how: ``drain`` or ``preempt``, as for `move`.
 
         Raises:
-            UsageError: a number is out of bounds, also one that the rule returned.
+            UsageError: a number is out of bounds, also one that a rule returned; two rules wish for
+                one pool.
             BrokerLost: the broker has ended.
         """
-        await follow(self, rule, settle_s=settle_s, slack=slack, step=step, how=how)
+        await follow(self, (rule, *others), settle_s=settle_s, slack=slack, step=step, how=how)
 
     async def changed(self) -> None:
         """Wait for a change: the broker tells of sizes at once, of queues every 0.1 s at most.
@@ -209,6 +219,31 @@ class Pools(Mapping[str, PoolLoad]):
             BrokerLost: the broker has ended.
         """
         await self._client.watch.pools_changed(ask=True)
+
+    def seen(self) -> dict[str, PoolLoad]:
+        """Return the loads as rules see them: entries that wait on boards count as queued."""
+        loads = dict(self)
+        for pool, waiting in self.on_boards().items():
+            if pool in loads:
+                loads[pool] = replace(loads[pool], queued=loads[pool].queued + waiting)
+        return loads
+
+    async def stirred(self) -> None:
+        """Wait for a change, as `changed` does, or for one of a board.
+
+        Raises:
+            BrokerLost: the broker has ended.
+        """
+        self._still += 1
+        try:
+            await self.changed()
+        finally:
+            self._still -= 1
+
+    def boards_changed(self) -> None:
+        """Take in that there may be other entries on boards."""
+        if self._still:
+            self._client.watch.wake()
 
 
 def describe(name: str, load: PoolLoad) -> str:

@@ -53,7 +53,7 @@ def test_a_campaign_ends_when_its_budget_is_used_up_and_all_is_measured(
 def test_leaders_are_measured_again_with_other_seeds_before_their_long_run(
     compare: ModuleType,
 ) -> None:
-    campaign = compare.Replayed(budget=40)
+    campaign = compare.Replayed(budget=80)
     simulate(campaign, model=compare.Recording().models, workers=compare.moving(8), seed=1)
     measured = Counter(len(each.short) for each in campaign.candidates.values())
     assert measured[1], "some fall behind at once"

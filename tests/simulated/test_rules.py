@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 from steerio import (
+    Board,
     Campaign,
     FirstThen,
     KeepIdle,
@@ -148,6 +149,75 @@ def alternating(settle_s: float) -> int:
 def test_what_settles_longer_than_load_lasts_does_not_flap() -> None:
     assert alternating(settle_s=0.1) > 500
     assert alternating(settle_s=5.0) <= 20
+
+
+class OnBoards(Campaign):
+    """Molecules that wait on boards, which rules share workers out by."""
+
+    workers: ClassVar = {"simulate": 8, "infer": 0}
+
+    def __init__(self, *rules: Rule) -> None:
+        self.rules = rules
+        self.energies = Board(energy, range(100))
+        self.inferred = Board(infer)
+
+    @agent
+    async def allocate(self) -> None:
+        await self.pools.follow(*self.rules)
+
+    @on_success(energy)
+    async def infer_it(self, result: Succeeded) -> None:
+        self.inferred.add(result.value)
+
+    @agent
+    async def end(self) -> None:
+        await self.until(lambda: len(self.inferred.ended) == 100)
+        self.stop()
+
+
+def test_a_rule_sees_the_entries_that_wait_on_boards() -> None:
+    run = simulate(OnBoards(Proportional("simulate", "infer")), model=MODEL)
+    assert run.ended == {"succeeded": 200}
+    assert run.utilisation() > 0.8
+
+
+def test_a_rule_sees_an_entry_that_comes_when_nothing_else_happens() -> None:
+    class Late(OnBoards):
+        async def setup(self) -> None:
+            self.energies.replace([])
+            self.inferred.ended.update(range(1, 100))
+
+        @agent
+        async def arrive(self) -> None:
+            await asyncio.sleep(1_000.0)
+            self.inferred.add(0)
+
+    run = simulate(Late(Proportional("simulate", "infer")), model={**MODEL, infer: Model(1.0)})
+    assert run.ended == {"succeeded": 1}
+    assert run.duration_s == pytest.approx(1_002.0, abs=1.0)
+
+
+def test_each_rule_moves_workers_among_its_own_pools() -> None:
+    class Apart(OnBoards):
+        workers: ClassVar = {"simulate": 8, "infer": 0, "learn": 6, "spare": 0}
+
+        def __init__(self, *rules: Rule) -> None:
+            super().__init__(*rules)
+            self.trained = Board(training, [30, 31, 32])
+
+    rules = Proportional("simulate", "infer"), Proportional("spare", "learn")
+    run = simulate(Apart(*rules), model={**MODEL, **AS_ASKED})
+    moves = {(event.source, event.pool) for event in of_kind(run.events, WorkerMoved)}
+    assert moves == {("simulate", "infer"), ("infer", "simulate")}
+
+
+@in_virtual_time
+async def test_two_rules_for_one_pool_are_refused() -> None:
+    workers = {"simulate": 2, "infer": 2, "learn": 2}
+    rules = Proportional("simulate", "infer"), Proportional("infer", "learn")
+    async with SimulatedCluster(workers, model=MODEL) as cluster, cluster.session() as session:
+        with pytest.raises(UsageError, match="two rules wish for workers of pool 'infer'"):
+            await session.pools.follow(*rules)
 
 
 @in_virtual_time
