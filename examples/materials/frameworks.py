@@ -67,12 +67,14 @@ class Pores(NamedTuple):
 
 
 @task(pool="assemble")
-def check_packages() -> None:
+def check_packages(by_raspa: bool = False) -> None:
     """Say what is missing, if one of the packages is not installed where frameworks are assembled.
 
     Raises:
         UsageError: one is not.
     """
+    if by_raspa and find_spec("RASPA2") is None:
+        raise UsageError("--raspa needs RASPA2: pip install RASPA2, which builds it, in minutes")
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise UsageError(

@@ -72,7 +72,9 @@ def draw_dynamics(
     return Course(whole_s, value=dynamics_of(framework, strain))
 
 
-def draw_uptake(rng: random.Random, framework: Framework, cycles: int, seed: int) -> Course:
+def draw_uptake(
+    rng: random.Random, framework: Framework, cycles: int, seed: int, _: bool
+) -> Course:
     """Draw a run of adsorption: the longer, the less noisy."""
     true = random.Random(framework.linker).lognormvariate(0.5, 0.5)
     noise = NOISE * (SHORT / cycles) ** 0.5

@@ -81,7 +81,9 @@ class Recording:
         seconds, strain = self.like(framework.linker)["dynamics"]
         return Course(seconds, value=Dynamics(framework, strain or 0.0), fails=strain is None)
 
-    def measured(self, rng: random.Random, framework: Framework, cycles: int, seed: int) -> Course:
+    def measured(
+        self, rng: random.Random, framework: Framework, cycles: int, seed: int, _: bool
+    ) -> Course:
         """Draw the course of a run of adsorption: a recorded one of that length, by its seed."""
         entry = self.like(framework.linker)
         runs = entry["long" if cycles == LONG else "short"]

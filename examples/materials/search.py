@@ -66,6 +66,7 @@ class Materials(Campaign):
         apart: whether workers with a GPU and workers with a core move among their own pools.
         settle_s: seconds for which workers must be wished elsewhere before they move.
         seed: of all random numbers.
+        raspa: whether RASPA2 measures uptakes, and not the stand-in.
         quick: begin no other after 5 ends, each stage short.
     """
 
@@ -85,6 +86,7 @@ class Materials(Campaign):
         apart: bool = False,
         settle_s: float = 0.5,
         seed: int = 1,
+        raspa: bool = False,
         quick: bool = False,
     ) -> None:
         self.budget, self.retrain = (5, 2) if quick else (budget, retrain)
@@ -92,7 +94,7 @@ class Materials(Campaign):
         self.short, self.long = (500, 2_000) if quick else cycles
         self.stack, self.most = (8, 4) if quick else (stack, leaders)
         self.batch = min(4 if quick else batch, self.stack)
-        self.seed, self.settle_s = seed, settle_s
+        self.seed, self.settle_s, self.raspa = seed, settle_s, raspa
         self.least = {"generate": keep, "assemble": feeding * keep}
         self.kinds = KINDS if apart else ALIKE
         newest: dict[str, Any] = {"newest_first": True, "limit": self.stack}
@@ -102,8 +104,7 @@ class Materials(Campaign):
         self.again = Board(adsorb, key=lambda item: (item[0].linker, *item[1:]))
         self.fresh = Board(adsorb, key=lambda item: item[0].linker, **newest)
         self.candidates: dict[str, Candidate] = {}
-        self.leaders: list[Candidate] = []
-        self.computed: list[Candidate] = []
+        self.leaders, self.computed = list[Candidate](), list[Candidate]()
         self.worth: dict[str, float] = {}
         """By linker: 0 if it came to nothing, or its uptake."""
         self.seconds = {stage.name: 1.0 for stage in STAGES}
@@ -111,7 +112,7 @@ class Materials(Campaign):
 
     async def setup(self) -> None:
         """Publish the generator's first model."""
-        await self.run(check_packages)
+        await self.run(check_packages, self.raspa)
         await self.versions("linkers").publish(FIRST)
 
     @agent
@@ -158,7 +159,7 @@ class Materials(Campaign):
             self.worth[framework.linker] = 0.0
         else:
             self.candidates[framework.linker] = Candidate(framework, strain)
-            self.fresh.add((framework, self.short, self.seed))
+            self.fresh.add((framework, self.short, self.seed, self.raspa))
 
     @on_failure(assemble)
     @on_failure(pores)
@@ -171,7 +172,7 @@ class Materials(Campaign):
     @on_success(adsorb)
     async def rank(self, result: Succeeded) -> None:
         """Take in an uptake; have a leader measured again, and after some times by a long run."""
-        framework, cycles, seed = result.args
+        framework, cycles, seed, _ = result.args
         candidate, uptake = self.candidates[framework.linker], result.value.uptake
         if cycles == self.long:
             candidate.long = self.worth[framework.linker] = uptake
@@ -184,7 +185,7 @@ class Materials(Campaign):
             self.leaders = nlargest(self.most, known, key=lambda each: each.upper)
             if candidate in self.leaders:
                 cycles = self.short if len(candidate.short) < REPEATS else self.long
-                self.again.add((framework, cycles, seed + 1), candidate.upper)
+                self.again.add((framework, cycles, seed + 1, self.raspa), candidate.upper)
 
     @on_result(relax, coalesce=True)
     async def count(self, results: list[Result]) -> None:
@@ -245,6 +246,7 @@ class Materials(Campaign):
             f"{self.batches} batches of linkers by {self.version + 1} models; {self.ends} ends of "
             f"molecular dynamics, {len(self.candidates)} in shape; {len(self.computed)} computed"
         )
+        code = "RASPA2, no charges" if self.raspa else "a stand-in"
         for each in sorted(self.computed, key=lambda each: -each.long)[:3]:
-            print(f"{each.long:.2f} mol/kg (a stand-in), strain {each.strain:.1%}: ", end="")
+            print(f"{each.long:.2f} mol/kg ({code}), strain {each.strain:.1%}: ", end="")
             print(each.framework.linker)
