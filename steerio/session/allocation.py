@@ -172,7 +172,8 @@ class Followed:
     """A rule that is followed, and the moves that it has led to and that are under way."""
 
     def __init__(self, rule: Rule, steps: Steps, how: How) -> None:
-        self._rule, self._how = rule, how
+        self._rule = rule
+        self._how: How = how
         self.steps = steps
         self._moves: dict[Pair, Move] = {}
 

@@ -50,6 +50,12 @@ def test_a_campaign_ends_when_its_budget_is_used_up_and_all_is_measured(
     assert campaign.computed
 
 
+def test_a_stack_that_is_smaller_than_a_batch_is_filled_all_the_same(compare: ModuleType) -> None:
+    campaign = compare.Replayed(budget=8, batch=16, stack=4)
+    simulate(campaign, model=compare.Recording().models, workers=compare.moving(8), seed=1)
+    assert campaign.ends >= 8
+
+
 def test_leaders_are_measured_again_with_other_seeds_before_their_long_run(
     compare: ModuleType,
 ) -> None:
