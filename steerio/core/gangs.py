@@ -126,7 +126,7 @@ def _hand(
 
 
 def opened(cluster: Cluster, record: TaskRecord, port: int, token: bytes) -> bool:
-    """Tell the others what the first of a gang has chosen; ``False``: it is not that."""
+    """Tell the others the port and token of a gang's first; ``False``: it is not that."""
     if record.rank != 0:
         return False
     for other in cluster.gangs[record.task_id].ranks.values():

@@ -84,6 +84,8 @@ def executable(
 
 
 def mpi_task(
+    function: None = None,
+    /,
     *,
     gang: int = 1,
     ranks_per_worker: int = 1,
@@ -96,6 +98,7 @@ def mpi_task(
     """Make a function that yields commands a task type whose commands run under an MPI launcher.
 
     Args:
+        function: none: it is used with parentheses.
         gang: the number of workers of its pool that it takes together, all or none.
         ranks_per_worker: the number of ranks that share the cores and devices of each.
         launcher: its kind (``openmpi``, ``mpich``, ``srun``, ``pals``, ``aprun``, ``jsrun``,
@@ -108,7 +111,7 @@ def mpi_task(
     Raises:
         UsageError: an option is wrong, or the function is no generator function.
     """
-    if callable(gang):
+    if function is not None:  # pyright: ignore[reportUnnecessaryComparison]
         raise UsageError("@mpi_task is used with parentheses, as in @mpi_task(gang=2)")
     check_number("ranks_per_worker", ranks_per_worker, least=1)
     if not isinstance(launcher, str):  # pyright: ignore[reportUnnecessaryIsInstance]

@@ -1,7 +1,7 @@
 """The workers of a gang that runs an MPI program: one starts it, the others lend it their places.
 
 Each of the others tells the first its place, over the port at which they meet, and waits until that
-connection ends. What a stranger says there is not listened to: it does not know their token.
+connection ends. A stranger is not listened to there: it does not know their token.
 """
 
 from __future__ import annotations

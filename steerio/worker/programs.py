@@ -102,7 +102,7 @@ Commands: TypeAlias = Generator[CommandLike, Completed, R_co]
 
 
 def checked(yielded: object) -> Command:
-    """Return a command that was yielded, refusing what is none.
+    """Return a command that was yielded, or refuse an object that is none.
 
     Raises:
         UsageError: it is none, or a part of it is wrong; the message says which.

@@ -24,6 +24,8 @@ EVEN = Launch([HostRanks("a", 2), HostRanks("b", 2)], ["CASE", "PATH"], as_root=
 UNEVEN = Launch([HostRanks("a", 2), HostRanks("b", 1)])
 WRONG = Launch([HostRanks("a", 1), HostRanks("b", 2)])
 
+OF_STEP = "--cpu-bind=none --kill-on-bad-exit=1 --export=ALL"
+IN_BLOCKS = f"--distribution=block {OF_STEP}"
 LINES = {
     "openmpi": (
         "run -n 4 --host localhost:4 --map-by slot --bind-to none",
@@ -36,12 +38,9 @@ LINES = {
         "run -n 3 -hosts a:2,b:1 -bind-to none",
     ),
     "srun": (
-        "run --overlap --ntasks=4 --nodes=1 --nodelist=a --ntasks-per-node=4 --distribution=block "
-        "--cpu-bind=none --kill-on-bad-exit=1 --export=ALL",
-        "run --overlap --ntasks=4 --nodes=2 --nodelist=a,b --ntasks-per-node=2 "
-        "--distribution=block --cpu-bind=none --kill-on-bad-exit=1 --export=ALL",
-        "run --overlap --ntasks=3 --nodes=2 --nodelist=a,a,b --distribution=arbitrary "
-        "--cpu-bind=none --kill-on-bad-exit=1 --export=ALL",
+        f"run --overlap --ntasks=4 --nodes=1 --nodelist=a --ntasks-per-node=4 {IN_BLOCKS}",
+        f"run --overlap --ntasks=4 --nodes=2 --nodelist=a,b --ntasks-per-node=2 {IN_BLOCKS}",
+        f"run --overlap --ntasks=3 --nodes=2 --nodelist=a,a,b --distribution=arbitrary {OF_STEP}",
     ),
     "pals": (
         "run -n 4 --ppn 4 --hosts a --cpu-bind none",

@@ -37,7 +37,9 @@ def main(name: str, folder: str = "") -> None:
     mine = ctypes.c_int(rank.value + 1)
     mpi.MPI_Allreduce(ctypes.byref(mine), ctypes.byref(total), 1, number, add, world)
     cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
-    print(f"rank {rank.value} of {size.value}, sum {total.value}, cores {cores}", flush=True)
+    said = f"rank {rank.value} of {size.value}, sum {total.value}, cores {cores}\n"
+    sys.stdout.write(said)
+    sys.stdout.flush()
     if folder:
         (Path(folder) / f"rank-{rank.value}.new").write_text(str(os.getpid()))
         (Path(folder) / f"rank-{rank.value}.new").rename(Path(folder) / f"rank-{rank.value}")

@@ -1,4 +1,4 @@
-"""Programs as tasks: their files, streams, ends and environment, and that none outlives its task."""
+"""Programs as tasks: files, streams, ends and environment; and none outlives its task."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -50,7 +50,11 @@ async def session_in(folder: Path, count: int = 1) -> AsyncIterator[Session]:
 
 def kept(folder: Path) -> list[str]:
     """Return the names of the folders that were kept."""
-    return sorted(each.name for each in (folder / "run/work").glob("*"))
+    return names_in(folder / "run/work")
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.glob("*"))
 
 
 @executable
@@ -121,7 +125,7 @@ def process_id() -> int:
 async def pid_in(folder: Path) -> int:
     """Wait until the program that stays has begun in the folder of its attempt."""
     async with asyncio.timeout(programs.START_S):
-        while not (found := list((folder / "run/work").glob("*/pid"))):  # noqa: ASYNC110, ASYNC240
+        while not (found := list((folder / "run/work").glob("*/pid"))):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     return int(found[-1].read_text())
 
@@ -143,7 +147,8 @@ async def test_a_program_that_fails_is_told_of_and_each_attempts_folder_is_kept(
     tmp_path: Path,
 ) -> None:
     async with session_in(tmp_path) as session:
-        result = await session.submit(failing, "echo some; echo 'no such basis' >&2; exit 4").result()
+        script = "echo some; echo 'no such basis' >&2; exit 4"
+        result = await session.submit(failing, script).result()
         assert isinstance(result, Failed)
         error = result.error.exception
         assert isinstance(error, ProgramFailed)
@@ -153,8 +158,7 @@ async def test_a_program_that_fails_is_told_of_and_each_attempts_folder_is_kept(
         assert kept(tmp_path) == [f"failing-{result.task_id}-{n}" for n in (1, 2)]
         folder = Path(error.folder)
         assert folder.name == f"failing-{result.task_id}-2"
-        names = sorted(each.name for each in folder.iterdir())
-        assert names == ["command-1.err", "command-1.out", "left.txt"]
+        assert names_in(folder) == ["command-1.err", "command-1.out", "left.txt"]
 
         options = session.options(retries={"failed": 0})
         result = await options.submit(failing, "echo only out; kill -SEGV $$").result()
@@ -199,7 +203,7 @@ async def test_folders_are_where_and_kept_as_the_task_type_says(tmp_path: Path) 
             assert isinstance(result, Failed)
             assert isinstance(result.error.exception, ProgramFailed)
             assert bool(result.error.exception.folder) == (keep != "never")
-            assert len(list((tmp_path / keep).iterdir())) == left, keep  # noqa: ASYNC240
+            assert len(list((tmp_path / keep).iterdir())) == left, keep
         (tmp_path / "file").touch()
         result = await session.submit(keeping("never", tmp_path / "file/in"), 0).result()
         assert isinstance(result, Failed)
@@ -240,7 +244,7 @@ async def test_wrong_commands_are_named_where_they_are_yielded(tmp_path: Path) -
         (["sh", "-c", "exit 1"], "exited with 1"),
     ]
     async with session_in(tmp_path) as session:
-        found = await session.run(commands, [args for args, _ in wrong] + [["echo", "well"]])
+        found = await session.run(commands, [*(args for args, _ in wrong), ["echo", "well"]])
         for (args, words), said in zip(wrong, found, strict=False):
             assert words in said, args
         assert found[-1] == "well"
@@ -272,7 +276,7 @@ async def test_a_program_that_is_out_of_time_is_ended_and_asked_first(tmp_path: 
         before = await session.run(process_id)
         result = await session.submit(obeying, str(tmp_path / "mark")).result()
         assert isinstance(result, TimedOut)
-        assert (tmp_path / "mark").read_text() == "asked\n"  # noqa: ASYNC240
+        assert (tmp_path / "mark").read_text() == "asked\n"
         assert await session.run(process_id) == before, "its worker is used again"
 
 
@@ -302,7 +306,7 @@ async def test_a_command_after_the_stop_is_not_run(tmp_path: Path) -> None:
     @executable(cancel_grace_s=5.0)
     def insists(mark: str) -> Commands[None]:
         try:
-            yield ["sh", "-c", "echo $$ > pid; sleep 600"]
+            yield ["sh", "-c", "echo $$ > pid.new; mv pid.new pid; sleep 600"]
         finally:
             yield ["touch", mark]
 
@@ -311,7 +315,7 @@ async def test_a_command_after_the_stop_is_not_run(tmp_path: Path) -> None:
         await pid_in(tmp_path)
         handle.cancel()
         assert isinstance(await handle.result(), Cancelled)
-        assert not (tmp_path / "mark").exists()  # noqa: ASYNC240
+        assert not (tmp_path / "mark").exists()
 
 
 async def test_an_executable_is_a_task_as_any_other(tmp_path: Path) -> None:
@@ -376,10 +380,10 @@ def test_wrong_options_are_refused_where_they_are_given() -> None:
 class Sums(steerio.Campaign):
     """A board of programs."""
 
-    workers = {"default": 2}
+    workers: ClassVar = {"default": 2}
 
     def __init__(self) -> None:
-        self.todo = Board(total, [[float(n)] for n in range(10)])
+        self.todo = Board(total, [[float(n)] for n in range(10)], key=str)
         self.found = 0.0
 
     @steerio.on_success(total)

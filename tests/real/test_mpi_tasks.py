@@ -13,8 +13,20 @@ from pathlib import Path
 import pytest
 
 import steerio
-from steerio import Cancelled, Commands, Failed, Session, Succeeded, Task, TimedOut, TaskType
-from steerio import Workers, mpi_task, open_session, task
+from steerio import (
+    Cancelled,
+    Commands,
+    Failed,
+    Session,
+    Succeeded,
+    Task,
+    TaskType,
+    TimedOut,
+    Workers,
+    mpi_task,
+    open_session,
+    task,
+)
 from tests.real import mpi_ranks, programs
 from tests.real.programs import running, steerio_command
 from tests.real.test_mpi import LAUNCHERS, launch
@@ -55,9 +67,24 @@ def name(request: pytest.FixtureRequest) -> str:
 async def begun(folder: Path, count: int = 4) -> list[int]:
     """Wait until so many ranks run, and return their processes."""
     async with asyncio.timeout(programs.START_S):
-        while len(found := list(folder.glob("rank-?"))) < count:  # noqa: ASYNC110 - of others
+        while len(found := ranks_in(folder)) < count:  # noqa: ASYNC110 - of other processes
             await asyncio.sleep(0.02)
-    return [int(each.read_text()) for each in found]
+    return found
+
+
+def ranks_in(folder: Path) -> list[int]:
+    """Return the processes of the ranks that have begun, or had."""
+    return [int(each.read_text()) for each in folder.glob("rank-?")]
+
+
+def forget_ranks(folder: Path) -> None:
+    for file in folder.glob("rank-?"):
+        file.unlink()
+
+
+def kept(folder: Path) -> list[str]:
+    """Return the folders of attempts that were kept."""
+    return sorted(map(str, (folder / "run/work").glob("*")))
 
 
 def parent(pid: int) -> int:
@@ -92,7 +119,7 @@ async def test_two_by_two_ranks_run_beside_tasks_for_single_workers_and_stop_in_
         programs.wait_for_end(processes, within_s=GONE_S)
         again = await session.gather(*session.map(process_id, range(30)))
         assert len(again) == 30
-    assert len(list((tmp_path / "run/work").iterdir())) == 1, "that of the stopped one is kept"
+    assert len(kept(tmp_path)) == 1, "that of the stopped one"
 
 
 async def test_a_killed_worker_takes_all_ranks_along_and_the_task_is_tried_again(
@@ -102,8 +129,7 @@ async def test_a_killed_worker_takes_all_ranks_along_and_the_task_is_tried_again
     async with open_session(workers={"solve": 2}, pin=False, run_dir=tmp_path / "run") as session:
         workers = set(await session.gather(*session.map(process_id, range(20))))
         ranks, processes = await started(session, kind, tmp_path)
-        for file in tmp_path.glob("rank-?"):
-            file.unlink()
+        forget_ranks(tmp_path)
         leader = next(pid for pid in workers if programs.family(pid) != [pid])
         os.kill(leader, signal.SIGKILL)
         programs.wait_for_end(processes, within_s=GONE_S)
@@ -140,8 +166,7 @@ async def test_ranks_that_are_out_of_time_or_fail_end_all(tmp_path: Path, name: 
         late = session.options(timeout_s=4.0).submit(kind, str(tmp_path))
         result = await late.result()
         assert isinstance(result, TimedOut), result
-        found = [int(each.read_text()) for each in tmp_path.glob("rank-?")]
-        programs.wait_for_end(found, within_s=GONE_S)
+        programs.wait_for_end(ranks_in(tmp_path), within_s=GONE_S)
 
         result = await session.submit(one_fails).result()
         assert isinstance(result, Failed), result
@@ -150,7 +175,7 @@ async def test_ranks_that_are_out_of_time_or_fail_end_all(tmp_path: Path, name: 
         assert isinstance(failure, steerio.ProgramFailed)
         assert failure.exit_code == 3
         assert "no good" in failure.stderr_end
-        assert Path(failure.folder).is_dir()
+        assert failure.folder in kept(tmp_path)
         assert re.search(rf"mpiexec\.{name} .*exited with 3; its folder is kept", str(failure))
         assert await session.run(process_id, 1) > 0
 
@@ -226,4 +251,4 @@ async def test_gangs_of_programs_and_many_single_tasks_all_get_their_turn(
             assert isinstance(result, Succeeded), result
             assert len(result.value) == 4
         await session.gather(*singles, *more)
-    assert not list((tmp_path / "run/work").iterdir())
+    assert kept(tmp_path) == []

@@ -292,7 +292,7 @@ class _OtherThanTyped(Exception):
 
 
 def _returned(hint: Any) -> Any:
-    """Return the annotation of a value: of a generator that is stepped through, what it returns."""
+    """Return the annotation of a value; for a generator, which is stepped through, of its end."""
     return get_args(hint)[2] if get_origin(hint) is Generator else hint
 
 
