@@ -176,5 +176,7 @@ class Runner:
         launch = Launch(hosts, known, as_root=os.geteuid() == 0)
         line = DIALECTS[launcher.dialect](launcher.command, launch)
         if len(self._places) > 1 or ranks.per_worker > 1:
-            argv = rank_places.placed(argv, self._places, ranks.per_worker, fixed)
+            script = self._folder / f"command-{self._count}.sh"
+            script.write_text(rank_places.script_of(self._places, ranks.per_worker, fixed))
+            argv = ["/bin/sh", str(script), *argv]
         return [*line, *argv]

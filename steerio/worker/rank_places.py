@@ -89,16 +89,14 @@ def shared_threads(variables: Mapping[str, str], ranks_per_worker: int) -> dict[
     }
 
 
-def placed(
-    argv: Sequence[str],
+def script_of(
     members: Sequence[MemberPlace],
     ranks_per_worker: int,
     fixed: Mapping[str, object] | None = None,
-) -> list[str]:
-    """Return the command line by which each rank takes its place and runs a program.
+) -> str:
+    """Return the shell script by which a rank takes its place and becomes its arguments.
 
     Args:
-        argv: the program's.
         members: the workers.
         ranks_per_worker: how many ranks share the place of each.
         fixed: variables that the user has set, which stay as they are.
@@ -113,8 +111,7 @@ def placed(
         for host in by_host(members)
     )
     number = "".join(f"${{{name}:-" for name in LOCAL_RANK) + "}" * len(LOCAL_RANK)
-    script = f'cores=\ncase "$(uname -n):{number}" in\n{cases}{whole}esac\n{_BECOME}'
-    return ["/bin/sh", "-c", script, "sh", *argv]
+    return f'cores=\ncase "$(uname -n):{number}" in\n{cases}{whole}esac\n{_BECOME}'
 
 
 _BECOME = """\

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from socket import create_connection
 
@@ -17,7 +18,7 @@ from steerio.worker.found_launcher import Launcher, find_launcher
 from steerio.worker.launchers import COMMANDS, DIALECTS, HostRanks, Launch, dialect_of
 from steerio.worker.meeting import Gang, free_port
 from steerio.worker.members import borrowed, lend
-from steerio.worker.rank_places import MemberPlace, by_host, host_ranks, placed
+from steerio.worker.rank_places import MemberPlace, by_host, host_ranks, script_of
 
 HERE = Launch([HostRanks("a", 4)])
 EVEN = Launch([HostRanks("a", 2), HostRanks("b", 2)], ["CASE", "PATH"], as_root=True)
@@ -144,18 +145,25 @@ def test_ranks_are_counted_by_host_in_the_order_of_the_workers() -> None:
 
 
 @pytest.mark.skipif(shutil.which("taskset") is None, reason="taskset is part of util-linux")
-def test_each_rank_takes_its_share_of_the_place_of_its_worker() -> None:
+def test_each_rank_takes_its_share_of_the_place_of_its_worker(tmp_path: Path) -> None:
+    def placed(
+        members: list[MemberPlace], ranks: int, fixed: Mapping[str, object] | None = None
+    ) -> list[str]:
+        script = tmp_path / str(len(members))
+        script.write_text(script_of(members, ranks, fixed))
+        return ["/bin/sh", str(script), "/bin/sh", "-c", say, "sh", "an $argument"]
+
     host = os.uname().nodename
     cores = sorted(os.sched_getaffinity(0))[:2]
     mine = MemberPlace(0, host, cores, {"OMP_NUM_THREADS": "2", "CUDA_VISIBLE_DEVICES": "A 'b'"})
     other = MemberPlace(1, host, cores[:1], {"CUDA_VISIBLE_DEVICES": "C"})
     say = "echo $OMP_NUM_THREADS, $CUDA_VISIBLE_DEVICES, $(taskset -cp $$ | sed 's/.*: //'), $1"
-    argv = placed(["/bin/sh", "-c", say, "sh", "an $argument"], [other, mine], 2)
+    argv = placed([other, mine], 2)
     told = [spoken_by(argv, {"MPI_LOCALRANKID": str(rank)}) for rank in range(4)]
     shares = [str(core) for core in cores] if len(cores) == 2 else [str(cores[0])] * 2
     assert told[:2] == [f"1, A 'b', {share}, an $argument" for share in shares]
     assert told[2:] == [f", C, {cores[0]}, an $argument"] * 2
-    own = placed(["/bin/sh", "-c", say, "sh", ""], [mine], 2, {"OMP_NUM_THREADS": "9"})
+    own = placed([mine], 2, {"OMP_NUM_THREADS": "9"})
     assert spoken_by(own, {"SLURM_LOCALID": "0", "OMP_NUM_THREADS": "9"}).startswith("9, A 'b'")
     assert spoken_by(argv, {}).startswith(", , ")
 

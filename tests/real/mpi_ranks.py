@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 LIBRARIES = {"openmpi": "libmpi.so.40", "mpich": "libmpich.so.12"}
+FAIL = "fail"
+"""In the place of a folder: rank 1 ends badly, and the others would go on."""
 MPICH_WORLD, MPICH_INT, MPICH_SUM = 0x44000000, 0x4C000405, 0x58000003
 """Handles of MPICH's interface; those of Open MPI are addresses of its objects."""
 
@@ -40,6 +42,12 @@ def main(name: str, folder: str = "") -> None:
     said = f"rank {rank.value} of {size.value}, sum {total.value}, cores {cores}\n"
     sys.stdout.write(said)
     sys.stdout.flush()
+    if folder == FAIL and rank.value == 1:
+        sys.stderr.write("no good\n")
+        sys.stderr.flush()
+        os._exit(3)
+    if folder == FAIL:
+        time.sleep(600)
     if folder:
         (Path(folder) / f"rank-{rank.value}.new").write_text(str(os.getpid()))
         (Path(folder) / f"rank-{rank.value}.new").rename(Path(folder) / f"rank-{rank.value}")

@@ -387,7 +387,7 @@ class Sums(steerio.Campaign):
         self.found = 0.0
 
     @steerio.on_success(total)
-    async def add(self, result: Succeeded[float]) -> None:
+    async def add(self, result: Succeeded) -> None:
         self.found += result.value
 
 

@@ -153,31 +153,33 @@ async def test_a_killed_node_takes_all_ranks_along(tmp_path: Path, name: str) ->
         assert (await ranks.result()).ended_as == "lost"
 
 
-async def test_ranks_that_are_out_of_time_or_fail_end_all(tmp_path: Path, name: str) -> None:
+async def test_ranks_that_are_out_of_time_end(tmp_path: Path, name: str) -> None:
     kind = ranks_of(name)
-
-    @mpi_task(pool="solve", gang=2, launcher=name, retries={"failed": 1})
-    def one_fails() -> Commands[str]:
-        variable = "$PMI_RANK" if name == "mpich" else "$OMPI_COMM_WORLD_RANK"
-        yield ["sh", "-c", f"[ {variable} = 0 ] && exec sleep 600; echo no good >&2; exit 3"]
-        return "unexpected"
-
     async with open_session(workers={"solve": 2}, pin=False, run_dir=tmp_path / "run") as session:
-        late = session.options(timeout_s=4.0).submit(kind, str(tmp_path))
-        result = await late.result()
+        result = await session.options(timeout_s=4.0).submit(kind, str(tmp_path)).result()
         assert isinstance(result, TimedOut), result
         programs.wait_for_end(ranks_in(tmp_path), within_s=GONE_S)
+        assert await session.run(process_id, 1) > 0
 
-        result = await session.submit(one_fails).result()
+
+async def test_a_rank_that_fails_ends_all_and_is_told_of(tmp_path: Path, name: str) -> None:
+    kind = ranks_of(name)
+    async with open_session(workers={"solve": 2}, pin=False, run_dir=tmp_path / "run") as session:
+        options = session.options(retries={"failed": 1})
+        result = await options.submit(kind, mpi_ranks.FAIL).result()
         assert isinstance(result, Failed), result
         assert result.attempt == 2
         failure = result.error.exception
         assert isinstance(failure, steerio.ProgramFailed)
         assert failure.exit_code == 3
-        assert "no good" in failure.stderr_end
-        assert failure.folder in kept(tmp_path)
-        assert re.search(rf"mpiexec\.{name} .*exited with 3; its folder is kept", str(failure))
+        assert kept(tmp_path)[-1] == failure.folder
+        assert "no good" in written(failure.folder)
+        assert re.search(rf"mpiexec\.{name} .* exited with 3; its folder is kept", str(failure))
         assert await session.run(process_id, 1) > 0
+
+
+def written(folder: str) -> str:
+    return (Path(folder) / "command-1.err").read_text()
 
 
 async def test_a_rank_that_crashes_is_told_of(tmp_path: Path, name: str) -> None:
