@@ -23,6 +23,7 @@ from msgspec import Struct
 from steerio.edge.system import descendants
 from steerio.errors import TaskStopped, UsageError
 from steerio.model.showing import short
+from steerio.worker import context
 
 LOOK_S = 0.05
 """Time between two looks whether the task of a running program was asked to stop."""
@@ -194,7 +195,8 @@ def run(
         UsageError: it cannot be started.
     """
     out, err = folder / f"command-{number}.out", folder / f"command-{number}.err"
-    before = set(descendants.children())
+    # another process than a worker may start children of its own meanwhile, and adopts none
+    before = set(descendants.children()) if context.running_here() is not None else None
     with _reading(stdin, folder / f"command-{number}.in") as source, out.open("wb") as to:
         with err.open("wb") as errors:
             began = time.monotonic()
@@ -291,15 +293,17 @@ def _has_ended(pid: int) -> bool:
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-def _end_all(process: subprocess.Popen[bytes], before: set[int]) -> None:
+def _end_all(process: subprocess.Popen[bytes], before: set[int] | None) -> None:
     """Kill a program if it still runs, and all that it has left, and wait for it.
 
     Its ranks may be in process groups of their own; when their launcher has ended they are this
-    worker's children, which no child was before it.
+    worker's children, and were not among those ``before``.
     """
     descendants.kill_with_all_below(process.pid)
     _signal_group(process.pid, signal.SIGKILL)
     process.wait()
+    if before is None:
+        return
     for pid in set(descendants.children()) - before:
         if not descendants.is_tracker(pid):
             descendants.kill_with_all_below(pid)

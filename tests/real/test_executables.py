@@ -318,6 +318,19 @@ async def test_a_command_after_the_stop_is_not_run(tmp_path: Path) -> None:
         assert not (tmp_path / "mark").exists()
 
 
+@executable(memo=True, version="2")
+def counted(mark: str) -> Commands[int]:
+    yield ["sh", "-c", f"echo run >> {mark}"]
+    return len(Path(mark).read_text().splitlines())
+
+
+async def test_equal_calls_of_an_executable_with_a_memo_run_it_once(tmp_path: Path) -> None:
+    assert counted.is_known_by_name
+    async with session_in(tmp_path) as session:
+        mark = str(tmp_path / "mark")
+        assert [await session.run(counted, mark) for _ in range(3)] == [1, 1, 1]
+
+
 async def test_an_executable_is_a_task_as_any_other(tmp_path: Path) -> None:
     async with session_in(tmp_path) as session:
         assert await asyncio.wrap_future(session.executor().submit(total, [4.0])) == 4.0

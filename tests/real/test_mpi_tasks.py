@@ -43,7 +43,10 @@ def lines(text: str) -> list[str]:
 def ranks_of(name: str) -> TaskType[[str], list[str]]:
     """Return the task type of a program of 2 workers with 2 ranks each."""
 
-    @mpi_task(pool="solve", gang=2, ranks_per_worker=2, launcher=name)
+    # Open MPI keeps shared memory in files, which it leaves behind if it is killed
+    env = {"OMPI_MCA_btl_vader_backing_directory": "."}
+
+    @mpi_task(pool="solve", gang=2, ranks_per_worker=2, launcher=name, env=env)
     def add_up(folder: str) -> Commands[list[str]]:
         done = yield [*PROGRAM, name, *([folder] if folder else [])]
         return lines(done.stdout)
