@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from steerio.errors import OrderRefused as OrderRefused
     from steerio.errors import PauseFailed as PauseFailed
     from steerio.errors import PoolBroken as PoolBroken
+    from steerio.errors import ProgramFailed as ProgramFailed
     from steerio.errors import StateError as StateError
     from steerio.errors import SteerioError as SteerioError
     from steerio.errors import StoreFull as StoreFull
@@ -138,6 +139,8 @@ if TYPE_CHECKING:
     from steerio.model.status import NodeStatus as NodeStatus
     from steerio.model.status import PoolLoad as PoolLoad
     from steerio.session.arguments import NotKept as NotKept
+    from steerio.session.executables import executable as executable
+    from steerio.session.executables import mpi_task as mpi_task
     from steerio.session.joblib_backend import joblib_backend as joblib_backend
     from steerio.session.mlflow_versions import MlflowVersions as MlflowVersions
     from steerio.session.moves import Lease as Lease
@@ -165,6 +168,9 @@ if TYPE_CHECKING:
     from steerio.worker.context import report as report
     from steerio.worker.context import should_stop as should_stop
     from steerio.worker.meeting import Gang as Gang
+    from steerio.worker.programs import Command as Command
+    from steerio.worker.programs import Commands as Commands
+    from steerio.worker.programs import Completed as Completed
     from steerio.worker.resources import Resource as Resource
     from steerio.worker.resources import resource as resource
 
@@ -182,6 +188,7 @@ _HOMES = {
     "steerio.campaign.many_chains": ["FailedChain", "FinishedChain"],
     "steerio.campaign.item_flows": ["StreamedItem"],
     "steerio.session.joblib_backend": ["joblib_backend"],
+    "steerio.session.executables": ["executable", "mpi_task"],
     "steerio.session.mlflow_versions": ["MlflowVersions"],
     "steerio.session.nodes": ["Nodes"],
     "steerio.session.opening": ["connect", "open_session"],
@@ -216,7 +223,7 @@ _HOMES = {
         "ItemsDropped", "ItemsRestarted", "JoinRefused", "JournalDamaged", "JournalFailed",
         "JournalFenced", "JournalFull", "JournalTaken", "MoveDeadlock", "MoveFailed",
         "NotAllowed", "NotAnswered", "ObjectMissing", "OrderRefused", "PauseFailed",
-        "PoolBroken", "StateError", "SteerioError",
+        "PoolBroken", "ProgramFailed", "StateError", "SteerioError",
         "StoreFull", "TaskCancelled", "TaskDidNotSucceed", "TaskFailed", "TaskLost", "TaskTimedOut",
         "UnhandledFailure", "UnknownPool", "UsageError",
     ],
@@ -241,6 +248,7 @@ _HOMES = {
     "steerio.model.status": ["NodeStatus", "PoolLoad"],
     "steerio.worker.context": ["gang", "random_seed", "report", "should_stop"],
     "steerio.worker.meeting": ["Gang"],
+    "steerio.worker.programs": ["Command", "Commands", "Completed"],
     "steerio.worker.resources": ["Resource", "resource"],
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -266,6 +274,9 @@ __all__ = [
     "Cancelled",
     "Checkpoint",
     "ClientLost",
+    "Command",
+    "Commands",
+    "Completed",
     "DrainFailed",
     "EncodingError",
     "Event",
@@ -323,6 +334,7 @@ __all__ = [
     "PoolStalled",
     "Pools",
     "Priority",
+    "ProgramFailed",
     "Proportional",
     "Published",
     "QuestionClosed",
@@ -380,8 +392,10 @@ __all__ = [
     "conduct",
     "connect",
     "every",
+    "executable",
     "gang",
     "joblib_backend",
+    "mpi_task",
     "on_event",
     "on_failure",
     "on_idle",

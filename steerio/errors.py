@@ -313,6 +313,35 @@ class ExecutorBroken(BrokerLost, BrokenExecutor):
     """The session of an executor has ended."""
 
 
+class ProgramFailed(SteerioError):
+    """A program that a task ran has ended badly: by a signal, or with another exit code than 0.
+
+    Attributes:
+        command: its command line, as it was started.
+        exit_code: the code it ended with; below 0: it was ended by the signal of that number.
+        signal: the name of that signal, such as ``SIGSEGV``; else empty.
+        folder: the folder that it ran in, if that is kept; else empty.
+        stderr_end: the last lines of its standard errors, or if it wrote none, of its output.
+    """
+
+    def __init__(
+        self, command: list[str], exit_code: int, signal: str, folder: str, stderr_end: str
+    ) -> None:
+        self.command, self.exit_code, self.signal = command, exit_code, signal
+        self.folder, self.stderr_end = folder, stderr_end
+        how = f"was ended by {signal}" if signal else f"exited with {exit_code}"
+        line = " ".join(command)
+        shown = line if len(line) <= 300 else f"{line[:200]} ... {line[-90:]}"
+        where = f"; its folder is kept: {folder}" if folder else ""
+        said = f"\n{stderr_end}" if stderr_end else ""
+        super().__init__(f"{shown} {how}{where}{said}")
+
+    def __reduce__(self) -> tuple[type[ProgramFailed], tuple[list[str], int, str, str, str]]:
+        """Travel by its facts."""
+        facts = self.command, self.exit_code, self.signal, self.folder, self.stderr_end
+        return type(self), facts
+
+
 class DependencyFailed(SteerioError):
     """A task takes the value of another task, and that one did not succeed.
 

@@ -20,6 +20,7 @@ from steerio.model.showing import counted
 LONGEST_LINK_S = 10.0
 """A node that says that its messages take longer is not believed."""
 LAST_PORT = 65_535
+LONGEST_TOKEN = 64
 
 
 class FromNodes:
@@ -181,7 +182,8 @@ class FromNodes:
     def _port(self, peer: Peer, message: ms.ReportPort, _: Frames, now: float) -> None:
         del now
         record = self._own_run(peer, message.run)
-        if record is None or not 0 < message.port <= LAST_PORT:
+        bounded = 0 < message.port <= LAST_PORT and len(message.token) <= LONGEST_TOKEN
+        if record is None or not bounded:
             self._drop("late port", f"run {message.run} of {peer}")
-        elif not self._core.gang_opened(record, message.port):
+        elif not self._core.gang_opened(record, message.port, message.token):
             self._drop("port of no gang", f"run {message.run} of {peer}")

@@ -128,7 +128,7 @@ class Performer:
     def tell_port(self, effect: fx.TellPort, now: float) -> None:
         """Tell a worker of a gang the port at which they meet."""
         del now
-        self._peers.send(effect.worker.peer, ms.MeetAt(effect.run, effect.port))
+        self._peers.send(effect.worker.peer, ms.MeetAt(effect.run, effect.port, effect.token))
 
     def signal(self, effect: fx.Signal, now: float) -> None:
         """Have the node signal the worker."""

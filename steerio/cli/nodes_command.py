@@ -27,7 +27,7 @@ from steerio.edge.wire.connection import Connection
 from steerio.edge.wire.keys import NODE
 from steerio.errors import BrokerLost, UsageError
 from steerio.launch.broker_setup import search_path, working_folder
-from steerio.launch.finding import find_broker
+from steerio.launch.finding import find_broker, folder_of
 from steerio.launch.hosting import CAMPAIGNS_CORES
 from steerio.launch.ranks import find_rank
 from steerio.launch.walltime import find_end
@@ -35,7 +35,7 @@ from steerio.launch.workers import check_workers, needs_of, parse_workers
 from steerio.model.bounds import named
 from steerio.node.finding_again import FoundBroker
 from steerio.node.main import BROKER_GONE, run_node
-from steerio.node.setup import NodeSetup, clear_up_after_broker
+from steerio.node.setup import WORK, NodeSetup, clear_up_after_broker
 
 AGAIN = "STEERIO_NODE_AGAIN"
 """The variable with the memory of a node that begins again."""
@@ -93,6 +93,7 @@ def run_worker(
         path=[*working_folder(), *search_path()],
         pin=pin and find_rank() is None,  # a launcher binds its ranks to cores
         spare_cores=CAMPAIGNS_CORES if local else 0,
+        work=str(folder_of(run_dir).absolute() / WORK),
         ends=ends,
         folder=connection.folder if local else "",
         store=connection.store,

@@ -237,9 +237,9 @@ class Core(MemberFacts, PoolFacts, ObjectFacts):
         assign(self.cluster, now)
         return known
 
-    def gang_opened(self, record: TaskRecord, port: int) -> bool:
-        """The first worker of a gang has chosen a port; ``False``: it is not that."""
-        return gangs.opened(self.cluster, record, port)
+    def gang_opened(self, record: TaskRecord, port: int, token: bytes) -> bool:
+        """The first worker of a gang has chosen a port and a token; ``False``: it is not that."""
+        return gangs.opened(self.cluster, record, port, token)
 
     def yielded(
         self,

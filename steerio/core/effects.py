@@ -69,11 +69,12 @@ class AskToStop(Struct, frozen=True, gc=False):
 
 
 class TellPort(Struct, frozen=True, gc=False):
-    """Tell a worker of a gang the port at which its first one is reached."""
+    """Tell a worker of a gang the port at which its first one is reached, and their token."""
 
     worker: WorkerRecord
     run: int
     port: int
+    token: bytes
 
 
 class Signal(Struct, frozen=True, gc=False):

@@ -125,14 +125,14 @@ def _hand(
     cluster.effects.append(SendTask(worker, record, place))
 
 
-def opened(cluster: Cluster, record: TaskRecord, port: int) -> bool:
-    """Tell the others the port that the first of a gang has chosen; ``False``: it is not that."""
+def opened(cluster: Cluster, record: TaskRecord, port: int, token: bytes) -> bool:
+    """Tell the others the port and token of a gang's first; ``False``: it is not that."""
     if record.rank != 0:
         return False
     for other in cluster.gangs[record.task_id].ranks.values():
         if other is not record:
             assert other.worker is not None
-            cluster.effects.append(TellPort(other.worker, other.run, port))
+            cluster.effects.append(TellPort(other.worker, other.run, port, token))
     return True
 
 

@@ -152,7 +152,7 @@ def say_effect(effect: fx.Effect) -> str:  # noqa: C901 - one case for each effe
             return f"worker {worker.name}: is not to begin run {run}"
         case fx.AskToStop(worker, run):
             return f"worker {worker.name}: is to stop run {run}"
-        case fx.TellPort(worker, run, port):
+        case fx.TellPort(worker, run, port, _):
             return f"worker {worker.name}: the gang of run {run} meets at port {port}"
         case fx.Signal(worker, run, signal):
             return f"worker {worker.name}: {signal} it, for run {run}"

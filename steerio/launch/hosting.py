@@ -36,7 +36,7 @@ from steerio.launch.local_node import LocalNode
 from steerio.launch.node_process import NodeProcess
 from steerio.launch.stores import choose_store
 from steerio.model.objects import StoreSetting
-from steerio.node.setup import NodeSetup
+from steerio.node.setup import WORK, NodeSetup
 from steerio.worker.random_streams import choose_seed
 
 SEED_FILE = "random_seed"
@@ -323,6 +323,7 @@ class Hosting:
             path=search_path(),
             pin=pin,
             spare_cores=spare_cores,
+            work=str(self.run_dir.absolute() / WORK) if self.run_dir else "",
             log=str(self.run_dir / log) if self.run_dir else "",
             folder=str(self._listening.folder) if local else "",
             settings=self.settings,

@@ -320,3 +320,4 @@ class MeetAt(Struct, frozen=True, gc=False, array_like=True, tag=83):
 
     run: int
     port: int
+    token: bytes = b""

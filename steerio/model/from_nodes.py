@@ -166,7 +166,11 @@ class ReportProgress(Struct, frozen=True, gc=False, array_like=True, tag=34):
 
 
 class ReportPort(Struct, frozen=True, gc=False, array_like=True, tag=37):
-    """The first worker of a gang begins, and has chosen this port for the others."""
+    """The first worker of a gang begins, and has chosen this port for the others.
+
+    By the token, which no one else is told, they know each other there.
+    """
 
     run: int
     port: int
+    token: bytes = b""

@@ -18,6 +18,8 @@ from steerio.model.settings import Settings
 
 SOCKETS = "steerio-"
 """Beginning of the names of folders of sockets."""
+WORK = "work"
+"""The folder for those of programs in a run directory."""
 LOOK_S = 0.05
 """Time between two looks whether a broker has ended."""
 ORIGINAL_PATH = "STEERIO_ORIGINAL_PYTHONPATH"
@@ -46,6 +48,7 @@ class NodeSetup(Struct, frozen=True, kw_only=True):
         pin: whether each worker gets cores of its own, if there are enough.
         topology: of the node; by default it is read from the machine.
         spare_cores: the number of cores to leave to the campaign's own process when pinning.
+        work: the folder for those of programs; without one, they are in the temporary folder.
         log: file for the output of workers; by default it goes where the node's goes.
         folder: of the broker's sockets; the node removes it if the broker ends without doing so.
         ends: when its walltime is over, in Unix seconds, if it has one.
@@ -69,6 +72,7 @@ class NodeSetup(Struct, frozen=True, kw_only=True):
     pin: bool = True
     topology: Topology | None = None
     spare_cores: int = 0
+    work: str = ""
     log: str = ""
     folder: str = ""
     ends: float | None = None

@@ -21,7 +21,7 @@ from steerio.node.end_signal import let_be_told
 from steerio.node.preloading import Preloads
 from steerio.node.settling import settle
 from steerio.node.setup import NodeSetup
-from steerio.worker import forks
+from steerio.worker import forks, work_folders
 from steerio.worker.items_ahead import Ahead
 from steerio.worker.output import Output
 from steerio.worker.process import Worker
@@ -69,6 +69,7 @@ def become_worker(
         output.take_over()
         preloads.load_unshared()
         streams.begin(name)
+        work_folders.keep_in(setup.work)
         slot = slots.view(order["slot"])
         link = StreamLink(setup.worker_address, "worker")
         ahead, objects = _ahead(setup), _objects(setup, name)

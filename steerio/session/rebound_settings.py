@@ -14,7 +14,7 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-from steerio.edge.encoding.callables import is_of_users, itself
+from steerio.edge.encoding.callables import is_of_users, itself, stepped
 from steerio.session.task_code import global_names
 
 _SETTINGS = (int, float, complex, str, bytes, bool)
@@ -54,7 +54,7 @@ class Rebound:
                 )
 
     def _follow(self, function: Any) -> None:
-        function = itself(function)
+        function = stepped(itself(function))
         if type(function) is not FunctionType or id(function) in self._seen:
             return
         self._seen.add(id(function))

@@ -11,7 +11,14 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, Generic, ParamSpec, TypeGuard, TypeVar, cast, overload
 
 from steerio.edge.encoding.call_codec import CallCodec
-from steerio.edge.encoding.callables import fingerprint, is_bound, kind_of, name_of, written
+from steerio.edge.encoding.callables import (
+    fingerprint,
+    is_bound,
+    kind_of,
+    name_of,
+    stepped,
+    written,
+)
 from steerio.edge.encoding.references import BareLatest, BareReference, gather, note
 from steerio.launch.needs import Needs
 from steerio.model.bounds import named, said
@@ -140,7 +147,7 @@ class TaskType(Generic[P, R]):
     @functools.cached_property
     def is_known_by_name(self) -> bool:
         """Whether the function's name, and the version that it is given, tell which it is."""
-        function: Any = self.function
+        function = stepped(self.function)
         is_plain = type(function) is FunctionType and not function.__closure__
         return is_plain and "<" not in function.__qualname__  # as of lambdas, and in functions
 

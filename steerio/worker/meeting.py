@@ -7,6 +7,7 @@ which wait for it. So none of them begins before the first does.
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 from collections.abc import Callable
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from steerio.worker.stop_signal import StopSignal
 
 LOOK_S = 0.05
 """Time between two looks whether an attempt that waits for the port is to stop."""
+TOKEN_BYTES = 32
 VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE")
 """The environment variables by which libraries find the others, `torch.distributed` for one."""
 
@@ -69,16 +71,18 @@ class Meeting:
         self._take_in = take_in
         self._stop = stop
         self._slot = slot
-        self._ports: dict[int, int] = {}
-        """The ports of gangs that this worker has not begun with, by its run."""
+        self._told: dict[int, ms.MeetAt] = {}
+        """The words of gangs that this worker has not begun with, by its run."""
+        self.token = b""
+        """The secret by which those of the present gang know each other."""
         self._before: dict[str, str | None] = {}
 
     def __repr__(self) -> str:
-        return f"<Meeting: {len(self._ports)} ports>"
+        return f"<Meeting: {len(self._told)} ports>"
 
     def told(self, message: ms.MeetAt) -> None:
         """Take in where a gang meets."""
-        self._ports[message.run] = message.port
+        self._told[message.run] = message
 
     def begin(self, run: int, place: GangPlace, ending: Callable[[], bool]) -> Gang:
         """Wait until the gang can begin, and set the variables that tell of it.
@@ -92,15 +96,15 @@ class Meeting:
             TaskStopped: the attempt is to stop.
         """
         if place.rank == 0:
-            port = free_port()
-            self._say(ms.ReportPort(run, port))
+            port, self.token = free_port(), secrets.token_bytes(TOKEN_BYTES)
+            self._say(ms.ReportPort(run, port, self.token))
         else:
-            while run not in self._ports:
+            while run not in self._told:
                 if self._stop.stopped or self._slot.asked_to_stop or ending():
                     raise TaskStopped
                 self._take_in(LOOK_S)
-            port = self._ports[run]
-            self._ports = {later: at for later, at in self._ports.items() if later > run}
+            port, self.token = self._told[run].port, self._told[run].token
+            self._told = {later: at for later, at in self._told.items() if later > run}
         gang = Gang(place.rank, place.size, place.address, port)
         values = (gang.address, str(port), str(gang.rank), str(gang.size))
         self._before = {name: os.environ.get(name) for name in VARIABLES}

@@ -215,7 +215,7 @@ class Worker:
     def _attempt(self, task: ms.RunTask, frames: Frames) -> None:
         """Run one attempt and report it; or give it back, if that was recalled."""
         self._stop.run = run = task.run
-        self._running.task_id = task.task_id
+        self._running.task_id, self._running.attempt = task.task_id, task.attempt
         if not self._slot.begin(run):
             self._broker.say(ms.ReturnTask(run))
             self._slot.report(run)
@@ -309,6 +309,7 @@ class Worker:
         if task.gang is not None:
             meet, broker = self._meeting.begin, self._broker
             self._running.gang = meet(task.run, task.gang, lambda: broker.ending)
+            self._running.gang_token = self._meeting.token
 
     def _leave_gang(self, task: ms.RunTask) -> None:
         if task.gang is not None:

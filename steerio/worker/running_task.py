@@ -25,7 +25,9 @@ class RunningTask:
         self, stop: StopSignal, slot: Slot, progress: ProgressReports, streams: RandomStreams
     ) -> None:
         self.task_id = 0
+        self.attempt = 0
         self.gang = ALONE
+        self.gang_token = b""
         self._stop = stop
         self._slot = slot
         self._progress = progress

@@ -397,7 +397,7 @@ class Cluster:
         self.books[self.runs[worker.running]].begun += 1
         at_work = self.core.runs.get(worker.running)
         if at_work is not None and at_work.rank >= 0:
-            assert self.core.gang_opened(at_work, 2) == (at_work.rank == 0)
+            assert self.core.gang_opened(at_work, 2, b"") == (at_work.rank == 0)
         if worker.running in worker.doomed:
             self.dies(worker, says=True)
 
@@ -554,7 +554,7 @@ class Cluster:
                 self._settle(record, ending)
             case Discard():
                 raise AssertionError("no node of this model keeps workers")
-            case TellPort(worker, run, port):
+            case TellPort(worker, run, port, _):
                 assert (port, run in self.runs, worker.name in self.workers) == (2, True, True)
             case Grant() | FreeObjects() | ForgetCopies() | SweepObjects() | FetchCopies():
                 pass

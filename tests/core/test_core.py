@@ -156,7 +156,7 @@ def test_every_effect_can_be_said_in_one_line() -> None:
         (fx.Grant(worker, 1, 2), "worker simulate-1: may yield 2 more items in run 1"),
         (fx.RecallTask(worker, 1), "worker simulate-1: is not to begin run 1"),
         (fx.AskToStop(worker, 1), "worker simulate-1: is to stop run 1"),
-        (fx.TellPort(worker, 1, 9), "worker simulate-1: the gang of run 1 meets at port 9"),
+        (fx.TellPort(worker, 1, 9, b""), "worker simulate-1: the gang of run 1 meets at port 9"),
         (fx.Signal(worker, 1, "term"), "worker simulate-1: term it, for run 1"),
         (fx.Start(node, worker), "node node: start worker simulate-1"),
         (fx.Discard(node, "simulate-9"), "have node end simulate-9, which it has kept"),

@@ -64,11 +64,12 @@ def test_the_port_of_the_first_is_told_to_the_others_and_to_no_one_else() -> Non
     scene = Scene({"simulate": 3})
     task, single = scene.submit(gang=2), scene.submit()
     first, second = ranks(scene, task)
-    assert scene.core.gang_opened(first, 4_000)
-    assert not scene.core.gang_opened(second, 4_000)
-    assert not scene.core.gang_opened(single, 4_000)
+    assert scene.core.gang_opened(first, 4_000, b"them")
+    assert not scene.core.gang_opened(second, 4_000, b"them")
+    assert not scene.core.gang_opened(single, 4_000, b"them")
     scene.settle_down()
-    assert scene.effects(TellPort) == [TellPort(second.worker, second.run, 4_000)]  # type: ignore[arg-type]
+    told = TellPort(second.worker, second.run, 4_000, b"them")  # type: ignore[arg-type]
+    assert scene.effects(TellPort) == [told]
 
 
 def test_a_gang_waits_until_enough_workers_are_free_at_once() -> None:

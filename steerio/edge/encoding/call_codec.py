@@ -7,10 +7,10 @@ pickled whole; a call that the function could not take is refused at once.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from math import inf
 from operator import contains
-from typing import Any, Optional, TypedDict
+from typing import Any, Optional, TypedDict, get_args, get_origin
 
 from steerio.edge.encoding.annotations import hints_of
 from steerio.edge.encoding.boxing import (
@@ -84,7 +84,7 @@ class CallCodec:
             self._learn(parameter, hints.get(parameter.name))
         self._readers: dict[int, TypedDecoder] = {}
         generator = kind_of(function) == "generator"
-        self.result = ANY_VALUE if generator else ValueCodec(hints.get("return"))
+        self.result = ANY_VALUE if generator else ValueCodec(_returned(hints.get("return")))
 
     def _learn(self, parameter: inspect.Parameter, hint: Any) -> None:
         kind, name = parameter.kind, parameter.name
@@ -289,6 +289,11 @@ class CallCodec:
 
 class _OtherThanTyped(Exception):
     """Raised if msgpack expects a tuple, say, and the value is not exactly one."""
+
+
+def _returned(hint: Any) -> Any:
+    """Return the annotation of a value; for a generator, which is stepped through, of its end."""
+    return get_args(hint)[2] if get_origin(hint) is Generator else hint
 
 
 def _wire(form: Form | None) -> Any:

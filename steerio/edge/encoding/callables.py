@@ -22,6 +22,8 @@ LIBRARIES = ("site-packages", "dist-packages")
 """Folders of installed libraries."""
 TASK_TYPE = "__steerio_task_type__"
 """An attribute of the class of task types, by which lower layers know them."""
+PROGRAM = "__steerio_program__"
+"""An attribute of functions that step through another, which yields commands to run."""
 
 
 def class_of(value: object) -> type[Any]:
@@ -101,6 +103,12 @@ def itself(found: Any) -> Any:
     return found.function if hasattr(kind, TASK_TYPE) else found
 
 
+def stepped(function: Any) -> Any:
+    """Return the function that this one steps through, if it does; else itself."""
+    steps = class_of(function) is FunctionType and hasattr(function, PROGRAM)
+    return function.__wrapped__ if steps else function
+
+
 def is_same(one: Any, other: Any) -> bool:
     """Say whether two are the same callable; methods of a class are made anew each time."""
     if one is other:
@@ -128,6 +136,7 @@ def fingerprint(function: Callable[..., Any]) -> bytes:
     versions of Python, optimization, a loader that rewrites it, as pytest's does), or if it belongs
     to a library, of which hosts may have different versions.
     """
+    function = stepped(function)
     if type(function) is not FunctionType:
         return b""
     module = sys.modules.get(function.__module__)
