@@ -6,12 +6,19 @@ import asyncio
 import contextlib
 from collections.abc import Coroutine
 from contextvars import copy_context
-from typing import Any
-
-from steerio.worker.slots import Slot
+from typing import Any, Protocol
 
 STOP_CHECK_S = 0.02
 """Time between two looks of a waiting task whether it was asked to stop."""
+
+
+class Stoppable(Protocol):
+    """Says whether the current run was asked to stop."""
+
+    @property
+    def asked_to_stop(self) -> bool:
+        """Whether it was."""
+        ...
 
 
 class CoroutineRunner:
@@ -21,7 +28,7 @@ class CoroutineRunner:
         slot: says whether the current run was asked to stop.
     """
 
-    def __init__(self, slot: Slot) -> None:
+    def __init__(self, slot: Stoppable) -> None:
         self._slot = slot
         self._runner: asyncio.Runner | None = None
 
