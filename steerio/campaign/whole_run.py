@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Container
+from collections.abc import AsyncGenerator, Container
 from pathlib import Path
 from typing import Any
 
@@ -177,10 +177,19 @@ class Run:
                 if isinstance(self._watchdog, Watchdog) and self._limits.calls_s is not None:
                     self._watchdog.heed(unheard, self._limits.calls_s)
                 try:
-                    with telling_stalls(client.campaign.announce):
-                        await self._conduct(session)
+                    async with self._serving(session):
+                        with telling_stalls(client.campaign.announce):
+                            await self._conduct(session)
                 finally:
                     unheard.close()
+
+    @contextlib.asynccontextmanager
+    async def _serving(self, session: Session) -> AsyncGenerator[None, None]:
+        """Serve the campaign's pools on executors at a broker that it has joined."""
+        async with contextlib.AsyncExitStack() as serving:
+            for pool, on in pools_on_executors(self._campaign, self._plan.workers).items():
+                await serving.enter_async_context(session.serve(pool, on))
+            yield
 
     async def _serve(self, folder: Path, name: str) -> None:
         preload = {
@@ -215,7 +224,7 @@ class Run:
                     self._followers.tell_all(hosting, own, fill=fill)
                 client = await hosting.join(name)
                 session = Session(client, folder, SessionStore(client, *hosting.store))
-                session.random_seed = hosting.random_seed
+                session.random_seed, session.reached_by = hosting.random_seed, hosting.connection
                 try:
                     await self._conduct(session)
                 finally:

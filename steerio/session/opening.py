@@ -160,7 +160,7 @@ async def open_session(
     try:
         client = await hosting.join(name)
         session = Session(client, folder, SessionStore(client, *hosting.store))
-        session.random_seed = hosting.random_seed
+        session.random_seed, session.reached_by = hosting.random_seed, hosting.connection
         if earlier:
             session.recall_from(earlier)
         try:
@@ -223,7 +223,7 @@ async def connect(
             if not client.observes:
                 store = SessionStore(client, *reach_store(connection, opened))
             session = Session(client, folder_of(run_dir), store)
-            session.random_seed = connection.random_seed
+            session.random_seed, session.reached_by = connection.random_seed, connection
             if earlier:
                 session.recall_from(earlier)
             finder.on_another = partial(_reach_its_store, session.store, opened)

@@ -51,6 +51,12 @@ class CoroutineRunner:
             self._runner = None
             raise
 
+    def close(self) -> None:
+        """Close the loop; the next coroutine has another."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            runner.close()
+
     async def _alone(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine, and cancel the tasks that it left running."""
         try:

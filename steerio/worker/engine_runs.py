@@ -164,6 +164,7 @@ class EngineRuns:
                 yield from items
             yield _report(task.run, outcome)
         self._specs.clear()
+        self._coroutines.close()  # the thread is the engine's, and may end
         self._objects.tidy()
 
     def _attempt(
