@@ -98,7 +98,7 @@ class EngineNode:
                 loop.call_soon_threadsafe(node.leave, reason)
 
     def give_up(self) -> None:
-        """Have nobody wait for its end any more."""
+        """Let no wait for its end go on."""
         self._given_up = True
         self.leave("it was given up")
         self.ended.set()

@@ -99,6 +99,6 @@ class EngineForker:
             self._on_exit(slot.name, run, reason)
 
     def left_over(self, slot: str, names: list[bytes]) -> None:
-        """Take in that objects were put by a call that nobody waits for."""
+        """Take in that a call that was left to itself has put objects."""
         if self._on_left is not None:
             self._on_left(slot, names)

@@ -45,7 +45,7 @@ class SlotHome(Protocol):
         ...
 
     def left_over(self, slot: str, names: list[bytes]) -> None:
-        """Take in that objects were put by a call that nobody waits for."""
+        """Take in that a call that was left to itself has put objects."""
         ...
 
 

@@ -115,7 +115,7 @@ class Node:
             self._say(ms.WorkerExited(worker, run, cut(reason, REASON_CHARACTERS), left))
 
     def left_over(self, worker: str, names: list[bytes]) -> None:
-        """Tell of objects that a worker has put which has ended since, and that nobody gets."""
+        """Tell of objects that a worker has put which has ended since: they are not needed."""
         if self._joined and not self.ended.done():
             self._words.said += 1
             self._say(ms.WorkerExited(worker, 0, "", names))

@@ -44,7 +44,7 @@ from steerio.session.reading_results import explain
 from steerio.session.recalls import Recalls
 from steerio.session.recording import Records
 from steerio.session.selection import chosen_tasks, new_priorities, number_of, priority_of
-from steerio.session.serving import Serving
+from steerio.session.served_pool import Serving
 from steerio.session.session_store import SessionStore
 from steerio.session.submitting import Options, Submitter, checked_tasks
 from steerio.session.tally import Tally
