@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import logging
 import os
 import socket
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from steerio.edge.wire.addresses import is_local, resolve_address
@@ -118,7 +116,7 @@ class EngineNode:
             self._serve_none(f"no executor could be made: {told(error)}")
             return
         try:
-            asyncio.run(self._serve(submit_of(executor)))
+            asyncio.run(self._serve(executor.submit))
         except BaseException as error:
             self.failure = told(error)
             log.exception("the node of pool %r failed", self._pool)
@@ -180,19 +178,6 @@ class EngineNode:
                 log.warning("the node of pool %r has ended: %s", self._pool, reason)
 
 
-def submit_of(executor: Any) -> Submits:
-    """Return the ``submit`` of an executor, by which a function is called with its arguments.
-
-    An executor of Parsl's own takes the resources of a call before its arguments.
-    """
-    submit: Submits = executor.submit
-    if not isinstance(executor, Executor):
-        parameters = list(inspect.signature(submit).parameters)
-        if parameters[1:2] == ["resource_specification"]:
-            return lambda function, *args: submit(function, {}, *args)
-    return submit
-
-
 def _shut_down(executor: Any, pool: str) -> None:
     """Shut an executor down that was made here, within bounds."""
 
@@ -204,8 +189,25 @@ def _shut_down(executor: Any, pool: str) -> None:
         except Exception:
             log.exception("the executor of pool %r failed as it was shut down", pool)
 
+    if _ends(end, pool):
+        return
+    log.warning("the executor of pool %r has not ended within %g s", pool, END_S)
+    _kill_processes(executor)
+
+
+def _ends(end: Callable[[], None], pool: str) -> bool:
     ending = threading.Thread(target=end, name=f"steerio-engine-{pool}-end", daemon=True)
     ending.start()
     ending.join(END_S)
-    if ending.is_alive():
-        log.warning("the executor of pool %r has not ended within %g s", pool, END_S)
+    return not ending.is_alive()
+
+
+def _kill_processes(executor: Any) -> None:
+    """Kill the processes of a ``ProcessPoolExecutor``: else this program would wait for them."""
+    kill = getattr(executor, "kill_workers", None)  # from Python 3.14 on
+    if kill is not None:
+        kill()
+        return
+    processes: dict[int, Any] = getattr(executor, "_processes", None) or {}
+    for process in list(processes.values()):
+        process.kill()

@@ -192,10 +192,9 @@ class Session(Submitter):
             UnknownPool: there is no such pool.
             UsageError: ``on`` is no `OnExecutor`, or this session may only look on.
         """
-        given: object = on
-        if not isinstance(given, OnExecutor):
+        if not isinstance(on, OnExecutor):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise UsageError(
-                f"a pool is served by OnExecutor(executor, slots=...), not {short(given)}"
+                f"a pool is served by OnExecutor(executor, slots=...), not {short(on)}"
             )
         if self.reached_by is None or self.client.observes:
             raise UsageError("this session is not one that workers can join by")

@@ -18,8 +18,10 @@ import pytest
 import steerio
 from steerio import Campaign, OnExecutor, agent, on_success, task
 from steerio.errors import TaskCancelled, TaskFailed, TaskLost, TaskTimedOut, UsageError
+from steerio.launch import engine_node
 from steerio.session.session import Session
 from tests.real.deeds import answer_when_told, be_unlucky, count_slowly_to, count_to
+from tests.real.programs import running, steerio_command
 from tests.real.test_standing_broker import broker_in
 
 BOUND_S = 60.0
@@ -121,7 +123,7 @@ async def test_values_come_back_of_functions_coroutines_and_code_that_travels(
 
 async def test_an_exception_comes_back_with_its_traceback(session: Session) -> None:
     with pytest.raises(TaskFailed) as caught:
-        await session.submit(task(be_unlucky, pool="engine"), "number")
+        await session.submit(task(pool="engine")(be_unlucky), "number")
     assert type(caught.value.__cause__).__name__ == "Unlucky"
     assert "be_unlucky" in str(caught.value)
     assert "engine_runs" not in str(caught.value)
@@ -155,7 +157,7 @@ async def test_large_values_go_by_reference_in_both_directions(session: Session)
 async def test_the_items_of_a_generator_come_with_its_end(
     session: Session, count: Callable[[int], Any]
 ) -> None:
-    stream = session.stream(task(count, pool="engine"), 40)
+    stream = session.stream(task(pool="engine")(count), 40)
     assert [item async for item in stream] == list(range(40))
 
 
@@ -286,6 +288,23 @@ async def test_a_session_ends_amid_the_calls_of_its_engine(
     (folder / "go").touch()  # and ends with the fixture
 
 
+async def test_processes_that_do_not_end_are_killed_with_their_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_node, "END_S", 0.1)
+    folder = held_in(tmp_path, "held")
+    workers = {"engine": OnExecutor(processes, slots=1)}
+    async with steerio.open_session(workers=workers) as session:
+        number = await session.submit(process_id)
+        waiting = session.submit(hold, folder)
+        await there(folder / "begun")
+    with pytest.raises(TaskCancelled):
+        await waiting
+    assert not (folder / "ends").exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(number, 0)
+
+
 # -- pools -----------------------------------------------------------------------------------------
 
 
@@ -338,7 +357,7 @@ class Mixed(Campaign):
             self.submit(double, x)
 
     @on_success(double)
-    async def take(self, result: steerio.Succeeded[int]) -> None:
+    async def take(self, result: steerio.Succeeded) -> None:
         self.values.append(result.value)
 
 
@@ -358,6 +377,33 @@ async def test_a_standing_broker_is_served_by_a_session_for_a_while(tmp_path: Pa
                 assert [await each for each in tasks] == [2 * x for x in range(100)]
                 summed, _ = await session.submit(total, np.ones(200_000))
                 assert summed == 200_000
+
+
+AT_A_BROKER = """
+from concurrent.futures import ThreadPoolExecutor
+import os
+from steerio import Campaign, OnExecutor, agent, task
+
+@task(pool="engine")
+def process_id():
+    return os.getpid()
+
+class Served(Campaign):
+    workers = {"engine": OnExecutor(lambda: ThreadPoolExecutor(1), slots=1)}
+
+    @agent
+    async def begin(self):
+        assert await self.run(process_id) == os.getpid()
+        print("served here", flush=True)
+"""
+
+
+def test_a_campaign_serves_its_pools_at_a_broker_that_it_joins(tmp_path: Path) -> None:
+    (tmp_path / "served.py").write_text(AT_A_BROKER)
+    command = steerio_command("run", "served.py", "--join", "broker")
+    with broker_in(tmp_path), running(*command, cwd=tmp_path) as program:
+        program.wait_for("served here", BOUND_S)
+        assert program.status() == 0, program
 
 
 # -- wrong input -----------------------------------------------------------------------------------
