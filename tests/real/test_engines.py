@@ -88,16 +88,30 @@ async def session(request: pytest.FixtureRequest) -> AsyncIterator[Session]:
         yield opened
 
 
-async def there(path: Path) -> None:
-    """Wait for a file that another process writes."""
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for something that happens in another process."""
 
     def look() -> None:
         end = time.monotonic() + BOUND_S
-        while not path.exists():
+        while not condition():
             assert time.monotonic() < end
             threading.Event().wait(0.005)
 
     await asyncio.to_thread(look)
+
+
+async def there(path: Path) -> None:
+    """Wait for a file that another process writes."""
+    await until(path.exists)
+
+
+def alive(number: int) -> bool:
+    """Say whether a process has not ended."""
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def held_in(folder: Path, name: str) -> Path:
@@ -300,9 +314,8 @@ async def test_processes_that_do_not_end_are_killed_with_their_session(
         await there(folder / "begun")
     with pytest.raises(TaskCancelled):
         await waiting
+    await until(lambda: not alive(number))
     assert not (folder / "ends").exists()
-    with pytest.raises(ProcessLookupError):
-        os.kill(number, 0)
 
 
 # -- pools -----------------------------------------------------------------------------------------
