@@ -19,7 +19,9 @@ import steerio
 from steerio import Campaign, OnExecutor, agent, on_success, task
 from steerio.errors import TaskCancelled, TaskFailed, TaskLost, TaskTimedOut, UsageError
 from steerio.launch import engine_node
+from steerio.node import engine
 from steerio.session.session import Session
+from steerio.worker.engine_call import run_call
 from tests.real.deeds import answer_when_told, be_unlucky, count_slowly_to, count_to
 from tests.real.programs import running, steerio_command
 from tests.real.test_standing_broker import broker_in
@@ -56,6 +58,11 @@ def total(values: np.ndarray) -> tuple[float, np.ndarray]:
 @task(pool="engine")
 def hold(folder: Path) -> int:
     return answer_when_told(folder)
+
+
+@task(pool="engine")
+def hold_then_fill(folder: Path) -> np.ndarray:
+    return np.ones(10_000 * answer_when_told(folder))
 
 
 @task(pool="engine")
@@ -300,6 +307,75 @@ async def test_a_session_ends_amid_the_calls_of_its_engine(
         session.submit(double, x)
     await there(folder / "begun")
     (folder / "go").touch()  # and ends with the fixture
+
+
+class Failing(ThreadPoolExecutor):
+    """Loses its first call with a task, as when a process of an engine dies."""
+
+    lost = False
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if fn is run_call and not self.lost:
+            self.lost = True
+            future: Future[Any] = Future()
+            future.set_exception(ConnectionError("the node is gone"))
+            return future
+        return super().submit(fn, *args, **kwargs)
+
+
+async def test_a_call_that_the_engine_loses_costs_its_task_a_try() -> None:
+    on = OnExecutor(lambda: Failing(1), slots=1)
+    async with steerio.open_session(workers={"engine": on}) as session:
+        task_ = session.submit(double, 4)
+        assert await task_ == 8
+        assert (await task_.result()).attempt == 2
+    on = OnExecutor(lambda: Failing(1), slots=1)
+    async with steerio.open_session(workers={"engine": on}) as session:
+        with pytest.raises(TaskLost, match="ConnectionError: the node is gone"):
+            await session.options(retries={"lost": 0}).submit(double, 4)
+
+
+class Late(ThreadPoolExecutor):
+    """Begins no call before it is let go, as if it waited for a batch job."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.go = threading.Event()
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        def later() -> Any:
+            assert self.go.wait(BOUND_S)
+            return fn(*args, **kwargs)
+
+        return super().submit(later)
+
+
+async def test_tasks_wait_with_an_engine_that_begins_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "PATIENCE_S", 0.0)
+    with Late() as late:
+        workers = {"engine": OnExecutor(late, slots=1)}
+        async with steerio.open_session(workers=workers) as session:
+            async with session.events(steerio.TaskStarted) as events:
+                waiting = session.submit(double, 4)
+                await anext(aiter(events))
+            late.go.set()
+            assert await waiting == 8
+
+
+async def test_a_large_value_of_a_call_that_was_left_to_itself_is_removed(tmp_path: Path) -> None:
+    on = OnExecutor(lambda: ThreadPoolExecutor(1), slots=1)
+    async with steerio.open_session(workers={"engine": on}) as session:
+        assert session.reached_by is not None
+        objects = Path(session.reached_by.objects) / "objects"
+        folder = held_in(tmp_path, "held")
+        running = session.options(cancel_grace_s=0.01).submit(hold_then_fill, folder)
+        await there(folder / "begun")
+        running.cancel()
+        with pytest.raises(TaskCancelled):
+            await running
+        (folder / "go").touch()
+        assert await session.submit(double, 2) == 4  # the thread has ended the other call
+        await until(lambda: [each.name for each in objects.iterdir()] == ["freed"])
 
 
 async def test_processes_that_do_not_end_are_killed_with_their_session(
