@@ -52,7 +52,7 @@ class OnExecutor(Workers):
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, OnExecutor):
-            return NotImplemented
+            return False
         mine, its = (self.executor, self.count, self.needs), (other.count, other.needs)
         return mine == (other.executor, *its)
 
