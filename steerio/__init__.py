@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from steerio.errors import UnknownPool as UnknownPool
     from steerio.errors import UsageError as UsageError
     from steerio.launch.needs import Needs as Needs
+    from steerio.launch.on_executor import OnExecutor as OnExecutor
     from steerio.launch.workers import Workers as Workers
     from steerio.model.advice import Advice as Advice
     from steerio.model.advice import advice_prompt as advice_prompt
@@ -228,6 +229,7 @@ _HOMES = {
         "UnhandledFailure", "UnknownPool", "UsageError",
     ],
     "steerio.launch.needs": ["Needs"],
+    "steerio.launch.on_executor": ["OnExecutor"],
     "steerio.launch.workers": ["Workers"],
     "steerio.model.events": [
         "Advised", "Answered", "Asked", "BoardChanged", "BrokerReturned", "ClientLost", "Event",
@@ -318,6 +320,7 @@ __all__ = [
     "NotAnswered",
     "NotKept",
     "ObjectMissing",
+    "OnExecutor",
     "OrderAnswer",
     "OrderRefused",
     "Ordered",

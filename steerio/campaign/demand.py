@@ -15,6 +15,7 @@ from steerio.campaign.campaign import Campaign
 from steerio.campaign.found_boards import boards_of
 from steerio.campaign.trigger_marks import triggers_of
 from steerio.errors import UsageError, guess
+from steerio.launch.on_executor import OnExecutor, on_executors
 from steerio.launch.workers import (
     AskedWorkers,
     check_workers,
@@ -67,14 +68,7 @@ def count_workers(
     Raises:
         UsageError: a pool of a trigger or board has no workers, or ``asked`` is invalid.
     """
-    usual = campaign.workers
-    used = {kind.pool for kind in task_types(campaign)} | _named_pools(campaign)
-    if asked is None:
-        asked = usual
-    else:
-        asked = merged_workers(named_workers(asked, usual or used), usual)
-    if not asked:
-        asked = dict.fromkeys([kind.pool for kind in task_types(campaign)] or [DEFAULT_POOL], 1)
+    asked = _asked(campaign, asked)
     workers = check_workers(asked)
     needed = {kind.pool for kind in _trigger_types(campaign)} | _named_pools(campaign)
     missing = sorted(needed - set(workers))
@@ -86,6 +80,24 @@ def count_workers(
             f"campaign's triggers and boards use; add {pools} to the workers{hints}"
         )
     return workers, needs_of(asked)
+
+
+def pools_on_executors(
+    campaign: Campaign, asked: AskedWorkers | int | None
+) -> dict[str, OnExecutor]:
+    """Return the pools of `count_workers` whose tasks executors run, and these."""
+    return on_executors(_asked(campaign, asked))
+
+
+def _asked(campaign: Campaign, asked: AskedWorkers | int | None) -> AskedWorkers:
+    """Return the workers to start for each pool, as they were given."""
+    usual = campaign.workers
+    used = {kind.pool for kind in task_types(campaign)} | _named_pools(campaign)
+    if asked is None:
+        asked = usual
+    else:
+        asked = merged_workers(named_workers(asked, usual or used), usual)
+    return asked or dict.fromkeys([kind.pool for kind in task_types(campaign)] or [DEFAULT_POOL], 1)
 
 
 def seen_pools(campaign: object) -> set[str]:

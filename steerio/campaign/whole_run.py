@@ -6,12 +6,19 @@ import asyncio
 import contextlib
 import logging
 import signal
+from collections.abc import AsyncGenerator, Container
 from pathlib import Path
 from typing import Any
 
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.conductor import Conductor
-from steerio.campaign.demand import count_workers, seen_pools, task_types, unknown_pools
+from steerio.campaign.demand import (
+    count_workers,
+    pools_on_executors,
+    seen_pools,
+    task_types,
+    unknown_pools,
+)
 from steerio.campaign.interrupts import Interrupts
 from steerio.campaign.limits import Limits
 from steerio.campaign.loop_pulse import telling_stalls
@@ -170,19 +177,30 @@ class Run:
                 if isinstance(self._watchdog, Watchdog) and self._limits.calls_s is not None:
                     self._watchdog.heed(unheard, self._limits.calls_s)
                 try:
-                    with telling_stalls(client.campaign.announce):
-                        await self._conduct(session)
+                    async with self._serving(session):
+                        with telling_stalls(client.campaign.announce):
+                            await self._conduct(session)
                 finally:
                     unheard.close()
+
+    @contextlib.asynccontextmanager
+    async def _serving(self, session: Session) -> AsyncGenerator[None, None]:
+        """Serve the campaign's pools on executors at a broker that it has joined."""
+        async with contextlib.AsyncExitStack() as serving:
+            for pool, on in pools_on_executors(self._campaign, self._plan.workers).items():
+                await serving.enter_async_context(session.serve(pool, on))
+            yield
 
     async def _serve(self, folder: Path, name: str) -> None:
         preload = {
             pool: sorted({m for t in self._types if t.pool == pool for m in t.preload})
             for pool in self._workers
         }
+        on_executors = pools_on_executors(self._campaign, self._plan.workers)
         setup = BrokerSetup(
-            workers={} if self._followers else self._workers,
-            pools=self._pools(),
+            workers={} if self._followers else self._own_workers(on_executors),
+            pools=self._pools(on_executors),
+            on_executors=on_executors,
             needs=self._needs,
             run_dir=folder,
             host=self._host,
@@ -202,10 +220,11 @@ class Run:
                 await hosting.start()
                 if self._followers is not None:
                     fill = self._plan.workers is None
-                    self._followers.tell_all(hosting, self._workers, fill=fill)
+                    own = self._own_workers(on_executors)
+                    self._followers.tell_all(hosting, own, fill=fill)
                 client = await hosting.join(name)
                 session = Session(client, folder, SessionStore(client, *hosting.store))
-                session.random_seed = hosting.random_seed
+                session.random_seed, session.reached_by = hosting.random_seed, hosting.connection
                 try:
                     await self._conduct(session)
                 finally:
@@ -214,11 +233,16 @@ class Run:
             finally:
                 await hosting.close()
 
-    def _pools(self) -> dict[str, int]:
+    def _own_workers(self, on_executors: Container[str]) -> dict[str, int]:
+        """Return how many workers each pool has that are processes of steerio."""
+        return {pool: n for pool, n in self._workers.items() if pool not in on_executors}
+
+    def _pools(self, on_executors: Container[str]) -> dict[str, int]:
         """Return how many workers each pool will have: ranks without any get one, too."""
         if self._followers is None:
             return self._workers
-        return self._followers.count(self._workers, fill=self._plan.workers is None)
+        own, fill = self._own_workers(on_executors), self._plan.workers is None
+        return {**self._workers, **self._followers.count(own, fill=fill)}
 
     async def _conduct(self, session: Session) -> None:
         for kind in self._types:

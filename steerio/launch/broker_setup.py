@@ -9,6 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from steerio.edge.wire.connection import Connection
+from steerio.launch.on_executor import OnExecutor
 from steerio.model.objects import StoreSetting
 from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
@@ -34,6 +35,7 @@ class BrokerSetup(Struct, frozen=True, kw_only=True):
         store: the store of large values; by default shared memory or, if there are workers on other
             hosts, files in the run directory.
         random_seed: the seed of the workers' random numbers; drawn if none is given.
+        on_executors: pools among ``pools`` whose tasks executors of other programs run.
         before: the connection of the broker that had ended without a word, whose place this takes.
     """
 
@@ -51,6 +53,7 @@ class BrokerSetup(Struct, frozen=True, kw_only=True):
     settings: Settings = Settings()
     store: StoreSetting | None = None
     random_seed: int | None = None
+    on_executors: Mapping[str, OnExecutor] = {}
     before: Connection | None = None
 
     @property

@@ -31,6 +31,8 @@ from steerio.edge.wire.keys import NODE, OBSERVER
 from steerio.edge.wire.socket_folders import sweep_sockets
 from steerio.errors import UsageError
 from steerio.launch.broker_setup import BrokerSetup, search_path
+from steerio.launch.engine_node import EngineNode
+from steerio.launch.engine_nodes import EngineNodes
 from steerio.launch.listening import Listening
 from steerio.launch.local_node import LocalNode
 from steerio.launch.node_process import NodeProcess
@@ -70,6 +72,8 @@ class Hosting:
         self.connection: Connection
         self._setup = setup
         self._node = LocalNode(self._own_node, node)
+        self.engines = EngineNodes()
+        """The nodes of engines in this process."""
         peers = sum(setup.workers.values())
         self._listening = Listening(setup.host, setup.port, setup.encrypted, peers)
         self._record: RecordFiles | None = None
@@ -126,6 +130,11 @@ class Hosting:
                         self._written.append(each.write(self.run_dir))
             if self._setup.workers:
                 self._node.start(self.broker)
+            for pool, on in self._setup.on_executors.items():
+                slots, files = self._setup.pools[pool], self._setup.files
+                self.engines.start(
+                    EngineNode(pool, on, slots, self.connection, self.settings, files)
+                )
         except BaseException:
             if self._setup.before is not None:
                 # the folders of its predecessor, whose clients wait, are for the next that starts;
@@ -205,8 +214,10 @@ class Hosting:
 
     async def _close(self, reason: str) -> None:
         self._node.let_end()
+        self.engines.let_end(reason)
         self._remove_connection()
         await self._node.close()
+        await self.engines.close(reason)
         if self._driver is not None:
             self._driver.close(reason)
         else:  # the start failed
@@ -235,6 +246,7 @@ class Hosting:
     def kill(self) -> None:
         """Kill the local workers at once, and start no others (for a second Ctrl-C)."""
         self._node.kill()
+        self.engines.kill()
 
     def abandon(self, reason: str) -> None:
         """Kill the local workers and close the record, from any thread: the loop is lost."""

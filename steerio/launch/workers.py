@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from copy import copy
 from typing import TypeAlias, cast
 
 from steerio.errors import UsageError
@@ -104,8 +105,8 @@ def merged_workers(asked: AskedWorkers, usual: AskedWorkers) -> AskedWorkers:
     for pool, workers in asked.items():
         before = merged.get(pool)
         if isinstance(before, Workers) and not isinstance(workers, Workers):
-            count, workers = workers, Workers(before.count)
-            workers.count, workers.needs = count, before.needs
+            count, workers = workers, copy(before)
+            workers.count = count
         merged[pool] = workers
     return merged
 

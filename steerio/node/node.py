@@ -114,6 +114,12 @@ class Node:
             self._words.said += 1
             self._say(ms.WorkerExited(worker, run, cut(reason, REASON_CHARACTERS), left))
 
+    def left_over(self, worker: str, names: list[bytes]) -> None:
+        """Tell of objects that a worker has put which has ended since: they are not needed."""
+        if self._joined and not self.ended.done():
+            self._words.said += 1
+            self._say(ms.WorkerExited(worker, 0, "", names))
+
     def leave(self, reason: str) -> None:
         """Leave the broker in good order, after all words of workers."""
         if not self.ended.done():

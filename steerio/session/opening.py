@@ -20,6 +20,7 @@ from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.brokers_again import BrokerFinder
 from steerio.launch.finding import folder_of
 from steerio.launch.hosting import Hosting
+from steerio.launch.on_executor import on_executors
 from steerio.launch.stores import check_thresholds, reach_store
 from steerio.launch.workers import DEFAULT, AskedWorkers, check_workers, named_workers, needs_of
 from steerio.model.bounds import named
@@ -110,8 +111,9 @@ async def open_session(
     the session.  No loop policy and no signal handler is installed.
 
     Args:
-        workers: the number for each pool, like ``{"simulate": 2, "learn": Workers(1, gpus=1)}``; a
-            number alone is for the pool ``default``; by default it has one for each core.
+        workers: the number for each pool, like ``{"simulate": 2, "learn": Workers(1, gpus=1)}``, or
+            `OnExecutor` for a pool whose tasks another program's executor runs; a number alone is
+            for the pool ``default``; by default it has one for each core.
         run_dir: the folder for the record; without one none is kept.
         preload: modules that all workers import before they start.
         pin: whether each worker gets cores of its own, if there are enough.
@@ -140,8 +142,11 @@ async def open_session(
         refuse_used(run_dir or "")
     check_thresholds(store, counts)
     earlier = await open_earlier(named_folders(memo))
+    engines = on_executors(asked)
     setup = BrokerSetup(
-        workers=counts,
+        workers={pool: count for pool, count in counts.items() if pool not in engines},
+        pools={pool: counts[pool] for pool in engines},
+        on_executors=engines,
         needs=needs_of(asked),
         run_dir=folder,
         preload=dict.fromkeys(counts, modules),
@@ -155,7 +160,7 @@ async def open_session(
     try:
         client = await hosting.join(name)
         session = Session(client, folder, SessionStore(client, *hosting.store))
-        session.random_seed = hosting.random_seed
+        session.random_seed, session.reached_by = hosting.random_seed, hosting.connection
         if earlier:
             session.recall_from(earlier)
         try:
@@ -218,7 +223,7 @@ async def connect(
             if not client.observes:
                 store = SessionStore(client, *reach_store(connection, opened))
             session = Session(client, folder_of(run_dir), store)
-            session.random_seed = connection.random_seed
+            session.random_seed, session.reached_by = connection.random_seed, connection
             if earlier:
                 session.recall_from(earlier)
             finder.on_another = partial(_reach_its_store, session.store, opened)

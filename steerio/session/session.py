@@ -12,14 +12,17 @@ from weakref import WeakSet
 
 from steerio.client.client import Client
 from steerio.edge.encoding.snapshots import Snapshots
+from steerio.edge.wire.connection import Connection
 from steerio.errors import UnknownPool, UsageError
 from steerio.launch.needs import Needs
+from steerio.launch.on_executor import OnExecutor
 from steerio.model import events as ev
 from steerio.model.bounds import named
 from steerio.model.campaign_orders import CampaignView, Order, OrderAnswer
 from steerio.model.objects import StoreSetting
 from steerio.model.results import Result
 from steerio.model.roles import NO_BUDGET, Budget, Role
+from steerio.model.showing import short
 from steerio.model.status import Status
 from steerio.model.tasks import TaskOptions
 from steerio.session.chains import chain_under_way
@@ -41,6 +44,7 @@ from steerio.session.reading_results import explain
 from steerio.session.recalls import Recalls
 from steerio.session.recording import Records
 from steerio.session.selection import chosen_tasks, new_priorities, number_of, priority_of
+from steerio.session.served_pool import Serving
 from steerio.session.session_store import SessionStore
 from steerio.session.submitting import Options, Submitter, checked_tasks
 from steerio.session.tally import Tally
@@ -70,6 +74,8 @@ class Session(Submitter):
         self.noted = NotedNumbers(client)
         """The notes of this session; `note` adds to them."""
         self.run_dir = run_dir
+        self.reached_by: Connection | None = None
+        """The connection by which nodes find its broker, if they can."""
         self.random_seed = 0
         """The seed of the random numbers of the broker's workers and tasks."""
         self._listener: TaskListener | None = None
@@ -171,6 +177,29 @@ class Session(Submitter):
         made = SessionExecutor(self, pool, options or self.options())
         self._executors.add(made)
         return made
+
+    def serve(self, pool: str, on: OnExecutor) -> Serving:
+        """Have an executor of another program run tasks of a pool, for the length of a block.
+
+        ``async with session.serve("dock", OnExecutor(executor, slots=8)):``. For pools of a session
+        or campaign that has a broker of its own, ``workers=`` takes an `OnExecutor` as well.
+
+        Args:
+            pool: the pool.
+            on: the executor, and how many calls it is given at a time.
+
+        Raises:
+            UnknownPool: there is no such pool.
+            UsageError: ``on`` is no `OnExecutor`, or this session may only look on.
+        """
+        if not isinstance(on, OnExecutor):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError(
+                f"a pool is served by OnExecutor(executor, slots=...), not {short(on)}"
+            )
+        if self.reached_by is None or self.client.observes:
+            raise UsageError("this session is not one that workers can join by")
+        self.check_pool(named(pool, "the pool to serve"))
+        return Serving(pool, on, self.reached_by, self.client.settings)
 
     def _submit(self, kind: TaskType[..., Any], args: Any, kwargs: Any) -> Task[Any]:
         return self.submit_with(kind, args, kwargs, kind.options, None)

@@ -13,12 +13,12 @@ from msgspec import UNSET
 from steerio.edge.encoding.snapshots import snapshot
 from steerio.edge.encoding.values import ANY_VALUE, total_bytes
 from steerio.edge.wire.endpoint import Frames
+from steerio.edge.wire.memory_streams import StreamEnd
 from steerio.model import messages as ms
 from steerio.testing.agenda import Agenda, DueCall
 from steerio.testing.course import Course
 from steerio.testing.model import Fate, Script
 from steerio.testing.report_times import Said, Told, planned
-from steerio.testing.streams import StreamEnd
 from steerio.worker import context
 from steerio.worker.items_ahead import Ahead
 from steerio.worker.meeting import ALONE
@@ -177,7 +177,7 @@ class SimulatedAttempt:
             return
         packed, error = None, None
         try:
-            with context.simulating(self):
+            with context.running_as(self):
                 value = self.script.function(*args, **kwargs)
             packed = self._packed(value)
         except (Exception, SystemExit, asyncio.CancelledError) as raised:  # noqa: BLE001 - the task's own
@@ -229,7 +229,7 @@ class SimulatedAttempt:
             self._fail()
             return
         try:
-            with context.simulating(self):
+            with context.running_as(self):
                 value = await self.script.function(*args, **kwargs)
         except (Exception, SystemExit, asyncio.CancelledError) as raised:
             if _is_cancelled():
@@ -240,7 +240,7 @@ class SimulatedAttempt:
 
     async def _yield_items(self, args: Any, kwargs: Any, pause_s: float) -> None:
         try:
-            with context.simulating(self):
+            with context.running_as(self):
                 items = self.script.function(*args, **kwargs)
             value = None
             if inspect.isasyncgen(items):
@@ -276,7 +276,7 @@ class SimulatedAttempt:
         index = 0
         while True:
             try:
-                with context.simulating(self):
+                with context.running_as(self):
                     item = await anext(items)
             except StopAsyncIteration:
                 return
@@ -288,7 +288,7 @@ class SimulatedAttempt:
         index = 0
         while True:
             try:
-                with context.simulating(self):
+                with context.running_as(self):
                     item = next(items)
             except StopIteration as end:
                 return end.value

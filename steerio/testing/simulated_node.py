@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from steerio.edge.store.store import MemoryStore
+from steerio.edge.wire.memory_streams import MemoryStreams
 from steerio.model import messages as ms
 from steerio.model.objects import StoreSetting
 from steerio.model.places import WorkerNeeds
@@ -20,7 +21,6 @@ from steerio.testing.hosts import Host
 from steerio.testing.model import Scripts
 from steerio.testing.network import SimulatedRouter
 from steerio.testing.simulated_worker import KILLED, SimulatedWorker
-from steerio.testing.streams import SimulatedStreams
 from steerio.testing.worker_starts import WorkerStarts
 from steerio.worker.items_ahead import Ahead
 from steerio.worker.task_objects import WorkerObjects
@@ -56,7 +56,7 @@ class SimulatedForker:
         self.workers: dict[str, SimulatedWorker] = {}
         self.slowness = 1.0
         self.scripts, self.agenda = site.scripts, site.agenda
-        self.streams = SimulatedStreams()
+        self.streams = MemoryStreams()
         self._site = site
         self._loop = asyncio.get_running_loop()
         self._on_exit: Callable[[str, int, str], None] | None = None

@@ -15,13 +15,13 @@ from typing import Protocol, assert_never, cast
 from steerio.edge.encoding.references import reading
 from steerio.edge.encoding.snapshots import snapshot
 from steerio.edge.wire.endpoint import Frames
+from steerio.edge.wire.memory_streams import StreamEnd
 from steerio.model import messages as ms
 from steerio.model.objects import StoredObject
 from steerio.model.tasks import ReportedAs, SignalName
 from steerio.testing.agenda import Agenda
 from steerio.testing.attempt import Packed, SimulatedAttempt
 from steerio.testing.model import Script, Scripts
-from steerio.testing.streams import StreamEnd
 from steerio.worker.failure import describe
 from steerio.worker.items_ahead import Ahead
 from steerio.worker.meeting import Gang

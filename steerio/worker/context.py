@@ -40,9 +40,7 @@ class Running(Protocol):
 
 
 _current: Running | None = None
-_simulated: contextvars.ContextVar[Running | None] = contextvars.ContextVar(
-    "steerio_simulated", default=None
-)
+_here: contextvars.ContextVar[Running | None] = contextvars.ContextVar("steerio_here", default=None)
 
 
 def set_current(running: Running | None) -> None:
@@ -52,18 +50,21 @@ def set_current(running: Running | None) -> None:
 
 
 @contextlib.contextmanager
-def simulating(running: Running) -> Generator[None, None, None]:
-    """Set the attempt that runs in this context: simulated ones share one process and loop."""
-    token = _simulated.set(running)
+def running_as(running: Running) -> Generator[None, None, None]:
+    """Set the attempt that runs in this context.
+
+    Simulated ones share a process, and so do those of an engine that runs tasks in threads.
+    """
+    token = _here.set(running)
     try:
         yield
     finally:
-        _simulated.reset(token)
+        _here.reset(token)
 
 
 def running_here() -> Running | None:
     """Return the attempt that runs here, if one does."""
-    return _current or _simulated.get()
+    return _current or _here.get()
 
 
 def report(fraction: float | None = None, message: str = "") -> None:

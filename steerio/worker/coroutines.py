@@ -6,12 +6,19 @@ import asyncio
 import contextlib
 from collections.abc import Coroutine
 from contextvars import copy_context
-from typing import Any
-
-from steerio.worker.slots import Slot
+from typing import Any, Protocol
 
 STOP_CHECK_S = 0.02
 """Time between two looks of a waiting task whether it was asked to stop."""
+
+
+class Stoppable(Protocol):
+    """Says whether the current run was asked to stop."""
+
+    @property
+    def asked_to_stop(self) -> bool:
+        """Whether it was."""
+        ...
 
 
 class CoroutineRunner:
@@ -21,7 +28,7 @@ class CoroutineRunner:
         slot: says whether the current run was asked to stop.
     """
 
-    def __init__(self, slot: Slot) -> None:
+    def __init__(self, slot: Stoppable) -> None:
         self._slot = slot
         self._runner: asyncio.Runner | None = None
 
@@ -43,6 +50,12 @@ class CoroutineRunner:
                 self._runner.close()
             self._runner = None
             raise
+
+    def close(self) -> None:
+        """Close the loop; the next coroutine has another."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            runner.close()
 
     async def _alone(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine, and cancel the tasks that it left running."""

@@ -1,6 +1,7 @@
-"""The streams between a simulated node and its workers, which are on one host: they lose nothing.
+"""The streams between a node and workers in its own process, simulated or engines' slots.
 
-They carry the batches that real ones carry, encoded, for the node passes these on.
+They lose nothing, and carry the batches that those between processes carry, encoded: the node
+passes these on.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from steerio.edge.wire.headers import deal_frames, decode_from_broker
 from steerio.model import messages as ms
 
 
-class SimulatedStreams:
+class MemoryStreams:
     """The node's end, in place of `WorkerStreams`."""
 
     def __init__(self) -> None:
@@ -26,7 +27,7 @@ class SimulatedStreams:
         self._wake: Callable[[], None] | None = None
 
     def __repr__(self) -> str:
-        return f"<SimulatedStreams of {len(self._ends)} workers>"
+        return f"<MemoryStreams of {len(self._ends)} workers>"
 
     def connect(self) -> StreamEnd:
         """Return a worker's end of a new stream."""
@@ -81,7 +82,7 @@ class SimulatedStreams:
 class StreamEnd:
     """A worker's end of a stream."""
 
-    def __init__(self, streams: SimulatedStreams, peer: bytes) -> None:
+    def __init__(self, streams: MemoryStreams, peer: bytes) -> None:
         self.arrived: deque[tuple[ms.FromBroker, Frames]] = deque()
         self._streams = streams
         self._peer = peer
@@ -96,7 +97,11 @@ class StreamEnd:
 
     def send(self, message: ms.ToBroker, frames: Frames = ()) -> None:
         """Say something to the broker, by way of the node."""
-        for header, *its in batches([message], frames):
+        self.send_all([message], frames)
+
+    def send_all(self, messages: Sequence[ms.ToBroker], frames: Sequence[Any]) -> None:
+        """Say several things together; ``frames`` are those of all of them, in order."""
+        for header, *its in batches(messages, frames):
             self._streams.arrive(Arrival(self._peer, ((header, tuple(its)),)))
 
     def take(self, batch: Sequence[Any]) -> None:
