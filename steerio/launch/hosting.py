@@ -24,7 +24,7 @@ from steerio.edge.store.opening_stores import check_store, open_store, own_folde
 from steerio.edge.store.store import Store
 from steerio.edge.system.descriptors import need_descriptors
 from steerio.edge.system.machine import process_space
-from steerio.edge.system.own_files import writing_to
+from steerio.edge.system.own_files import make_own_folder, writing_to
 from steerio.edge.system.threads import in_thread
 from steerio.edge.wire.connection import Connection, read_connection
 from steerio.edge.wire.keys import NODE, OBSERVER
@@ -257,7 +257,7 @@ class Hosting:
             check_store(self._setting)
         if self.run_dir is not None:
             with writing_to(self.run_dir):
-                self.run_dir.mkdir(parents=True, exist_ok=True)
+                make_own_folder(self.run_dir)
                 (self.run_dir / SEED_FILE).write_text(f"{self.random_seed}\n")
         if self._setting is None:
             return

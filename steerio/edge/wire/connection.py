@@ -155,13 +155,13 @@ def read_connection(place: Path | str) -> Connection:
     """Read the connection file of a run directory (or the file itself).
 
     Raises:
-        UsageError: there is none, or it is not one.
+        UsageError: there is none, or it is not one, or others can read or write it.
     """
     path = Path(place)
     try:
         if path.is_dir():
             path = path / FILE_NAME
-        data, _ = read_own(path)
+        data, _ = read_own(path, secret=True)
     except FileNotFoundError:
         raise UsageError(
             f"no broker is running in {path.parent} (there is no {path.name} in it): "
