@@ -39,6 +39,7 @@ class Welcome:
         overview: describes the pools to clients.
         succession: numbers the clients.
         ledgers: of the detached clients.
+        allow: the functions that workers may run, of which clients are told; ``None``: any.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class Welcome:
         overview: Overview,
         succession: Succession,
         ledgers: Ledgers,
+        allow: tuple[str, ...] | None = None,
     ) -> None:
         self._core = core
+        self._allow = allow
         self._ledgers = ledgers
         self._succession = succession
         self._before = core.event_count
@@ -106,7 +109,8 @@ class Welcome:
                 observes,
                 self._succession.incarnation,
                 self._before,
-                *((peer.ledger.last_task, peer.ledger.sessions) if peer.ledger is not None else ()),
+                *_noted(peer),
+                self._allow,
             )
         )
         if peer.role in CLIENTS:
@@ -238,6 +242,11 @@ class Welcome:
         here = message.host == socket.gethostname() and not peer.router.remote
         peer.local_pid = message.pid if here else 0
         return ""
+
+
+def _noted(peer: Peer) -> tuple[int, int]:
+    """Return the last task of a detached client, and its number among those of its name."""
+    return (0, 0) if peer.ledger is None else (peer.ledger.last_task, peer.ledger.sessions)
 
 
 def _why_not(message: Any, key: str) -> str:

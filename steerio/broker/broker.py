@@ -57,6 +57,7 @@ class Broker:
         ledgers: has those of detached clients; by default they are kept in memory.
         copied_bytes: most bytes that each node may copy ahead of objects that are not there; 0:
             they are.
+        allow: the functions that workers may run, which then read no pickle; ``None``: any.
         clock: monotonic seconds; ``epoch``: the difference of Unix time to them.
     """
 
@@ -72,6 +73,7 @@ class Broker:
         succession: Succession | None = None,
         ledgers: LedgerFolder | None = None,
         copied_bytes: int = 0,
+        allow: tuple[str, ...] | None = None,
         clock: Callable[[], float] = time.monotonic,
         epoch: float | None = None,
     ) -> None:
@@ -109,6 +111,7 @@ class Broker:
             self._hear_out,
             clock(),
             self._ledgers,
+            allow,
         )
         self._inbox = Inbox(self._intake.take, self._intake.unreachable)
         settled = SettledTasks(

@@ -17,6 +17,7 @@ WRONG = (
     "not allowed",
     "wrong key",
     "another key",
+    "refused by a worker",
     "unknown task type or foreign id",
 )
 """Reasons that no peer in good order gives; the others come of messages that crossed."""

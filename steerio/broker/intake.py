@@ -25,7 +25,9 @@ from steerio.core.core import Core
 from steerio.core.lifecycle import CLIENTS, Role, Word, change
 from steerio.core.records import WorkerRecord
 from steerio.edge.wire.endpoint import Arrival, Frames, RouterEndpoint, Way
+from steerio.errors import FunctionRefused
 from steerio.model import messages as ms
+from steerio.model.allowed import check_type
 from steerio.model.bounds import REASON_CHARACTERS, cut
 
 
@@ -40,6 +42,7 @@ class Intake:
         hear_out: takes in all that has arrived from a worker, before it counts as ended.
         started: when the broker started, on its clock.
         ledgers: of the detached clients.
+        allow: the functions that workers may run; ``None``: any.
     """
 
     def __init__(
@@ -51,7 +54,9 @@ class Intake:
         hear_out: Callable[[WorkerRecord, float], None],
         started: float,
         ledgers: Ledgers,
+        allow: tuple[str, ...] | None = None,
     ) -> None:
+        self._allow = allow
         drops = Drops(core)
         overview = Overview(core, drops.count, started)
         self.dropped = drops.count
@@ -61,14 +66,16 @@ class Intake:
         self._hear_out = hear_out
         self._drop = drops.drop
         self._ledgers = ledgers
-        self._welcome = Welcome(core, peers, drops, overview, succession, ledgers).welcome
+        self._welcome = Welcome(core, peers, drops, overview, succession, ledgers, allow).welcome
         clients = FromClients(core, peers, drops, overview, share)
         detached = FromDetached(core, ledgers, clients.take_task)
         self.take_up = detached.take_up
+        self._define_allowed = clients.define
         self._by_kind: Intakes = {
             **clients.by_kind,
             **detached.by_kind,
             **FromNodes(core, peers, drops, hear_out).by_kind,
+            (Role.CLIENT, ms.DefineTask): self._define,
             (Role.CLIENT, ms.Beat): self._beat,
             (Role.CLIENT, ms.Leave): self._leave,
             (Role.CLIENT, ms.StopBroker): self._stop,
@@ -176,6 +183,16 @@ class Intake:
         if self._peers.at(peer.relay, arrival.peer) is None:  # it said nothing, or not its own name
             peer.relay.forget(arrival.peer)
         return int(cost) - 1  # one is counted for the envelope
+
+    def _define(self, peer: Peer, message: ms.DefineTask, _: Frames, now: float) -> None:
+        """Take in a task type, if workers may run it; a client that tries others is shown out."""
+        try:
+            check_type(message.spec, self._allow)
+        except FunctionRefused as error:  # its own end refuses that: so this is another program
+            self._drop("not allowed", f"{peer}: {error}")
+            self._end(peer, str(error), now)
+        else:
+            self._define_allowed(peer, message)
 
     def _beat(self, peer: Peer, message: ms.Beat, _: Frames, now: float) -> None:
         self._core.heard(peer.number, now)

@@ -35,6 +35,7 @@ class BrokerSetup(Struct, frozen=True, kw_only=True):
             hosts, files in the run directory.
         random_seed: the seed of the workers' random numbers; drawn if none is given.
         before: the connection of the broker that had ended without a word, whose place this takes.
+        allow: the functions that workers may run, which then read no pickle; ``None``: any.
     """
 
     workers: dict[str, int]
@@ -52,6 +53,7 @@ class BrokerSetup(Struct, frozen=True, kw_only=True):
     store: StoreSetting | None = None
     random_seed: int | None = None
     before: Connection | None = None
+    allow: tuple[str, ...] | None = None
 
     @property
     def all_pools(self) -> dict[str, int]:

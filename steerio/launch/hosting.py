@@ -34,7 +34,7 @@ from steerio.launch.broker_setup import BrokerSetup, search_path
 from steerio.launch.listening import Listening
 from steerio.launch.local_node import LocalNode
 from steerio.launch.node_process import NodeProcess
-from steerio.launch.stores import choose_store
+from steerio.launch.stores import check_pickleless, choose_store
 from steerio.model.objects import StoreSetting
 from steerio.node.setup import NodeSetup
 from steerio.worker.random_streams import choose_seed
@@ -55,7 +55,7 @@ class Hosting:
         node: the process of the local node, if that was started early.
 
     Raises:
-        UsageError: the random seed of the setup cannot be one.
+        UsageError: the random seed of the setup cannot be one, or its store reads pickles.
     """
 
     def __init__(self, setup: BrokerSetup, node: NodeProcess | None = None) -> None:
@@ -77,6 +77,8 @@ class Hosting:
         self._written: list[Path] = []
         """The connection files."""
         self._setting, self._absent = choose_store(setup.store, setup.host, setup.run_dir)
+        if setup.allow is not None:
+            check_pickleless(self._setting)
         self._objects = ""
         self._opened = contextlib.ExitStack()
         """The folders of the store."""
@@ -114,6 +116,7 @@ class Hosting:
                 succession=self._succession(standing=not stand_in),
                 ledgers=self._ledgers(standing=not stand_in),
                 copied_bytes=self._copied_bytes(),
+                allow=self._setup.allow,
             )
             self._driver = Driver(
                 self.broker, on_stop=self._asked_to_stop, on_stop_heard=self._heard_to_stop
@@ -165,6 +168,7 @@ class Hosting:
             space=process_space(),
             random_seed=self.random_seed,
             rejoin_s=self.settings.rejoin_s,
+            allow=self._setup.allow,
         )
 
     def _copied_bytes(self) -> int:
@@ -329,4 +333,5 @@ class Hosting:
             store=self._setting,
             objects=connection.objects if local else "",
             random_seed=self.random_seed,
+            allow=self._setup.allow,
         )

@@ -99,7 +99,7 @@ from steerio.model.pool_requests import WatchPools as WatchPools
 from steerio.model.status import PoolStatus as PoolStatus
 from steerio.model.status import Status as Status
 
-PROTOCOL = 14
+PROTOCOL = 15
 """Version of these unions; checked on joining, for both sides must speak the same."""
 
 Introduction = JoinClient | JoinNode | JoinWorker

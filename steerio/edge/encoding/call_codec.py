@@ -17,6 +17,7 @@ from steerio.edge.encoding.boxing import (
     ANYTHING,
     ATOMS,
     EXT_HEADS,
+    NO_PICKLE,
     TypedDecoder,
     apart,
     box,
@@ -28,6 +29,7 @@ from steerio.edge.encoding.callables import is_dispatched_method, kind_of
 from steerio.edge.encoding.form import NO_TYPES, Form
 from steerio.edge.encoding.forms import form_of, is_exact
 from steerio.edge.encoding.references import Resolve
+from steerio.edge.encoding.refusing import is_plain, refuses_pickles
 from steerio.edge.encoding.values import (
     ANY_VALUE,
     INLINE_BYTES,
@@ -37,7 +39,7 @@ from steerio.edge.encoding.values import (
     finish,
     unsendable,
 )
-from steerio.errors import EncodingError
+from steerio.errors import PickleRefused
 
 NO_KWARGS: dict[str, Any] = {}
 
@@ -174,7 +176,7 @@ class CallCodec:
             args, kwargs = reader.decode(body)
         else:
             args, kwargs = reader.read(body, frames, views, resolve)
-        return args, kwargs
+        return args if type(args) is tuple else tuple(args), kwargs
 
     def _goes_whole(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Say whether msgpack has no shape for these arguments.
@@ -226,9 +228,11 @@ class CallCodec:
         return self._box(key, value, frames)
 
     def _pack_whole(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Packed:
-        """Encode a call as one pickle."""
+        """Encode a call as one pickle or, if none may be made, as one plain value."""
         for key, value in self._each(args, kwargs):
             self._check(key, value)
+        if refuses_pickles():
+            return self._pack_plain(args, kwargs)
         frames: list[Any] = []
         long_apart = (
             tuple(map(apart, args)),
@@ -240,14 +244,20 @@ class CallCodec:
             for key, value in self._each(args, kwargs):
                 self._box(key, value, [])
             what = f"the arguments of task type {self.name}"
-            raise EncodingError(unsendable(what, args, error)) from error
+            raise unsendable(what, args, error) from error
         return finish(body, frames)
+
+    def _pack_plain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Packed:
+        for key, value in self._each(args, kwargs):
+            if not is_plain(value):
+                raise unsendable(self._called(key), value, PickleRefused(NO_PICKLE))
+        return finish(encode(pickled([list(args), kwargs], [])), [])
 
     def _box(self, key: int | str, value: Any, frames: list[Any]) -> Any:
         try:
             return box(value, frames)
         except Exception as error:
-            raise EncodingError(unsendable(self._called(key), value, error)) from error
+            raise unsendable(self._called(key), value, error) from error
 
     def _check(self, key: int | str, value: Any) -> None:
         """Check an argument against its annotation, if it has one that says anything."""

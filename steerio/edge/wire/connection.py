@@ -45,6 +45,7 @@ class Connection(Struct, frozen=True):
         space: the space of process numbers in which ``pid`` counts, if known (`process_space`).
         role: the only role in which its readers join, or empty for any.
         rejoin_s: for how many seconds its nodes wait for another broker, if it ends without a word.
+        allow: the functions that workers may run, which then read no pickle; ``None``: any.
     """
 
     host: str
@@ -59,6 +60,7 @@ class Connection(Struct, frozen=True):
     space: str = ""
     role: str = ""
     rejoin_s: float = 300.0
+    allow: tuple[str, ...] | None = None
 
     @property
     def observes(self) -> bool:
