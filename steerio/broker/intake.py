@@ -8,12 +8,14 @@ that peer, tells it so, and ends all that depended on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from math import inf
 from typing import cast
 
 from steerio.broker.admission import Welcome
 from steerio.broker.client_messages import FromClients
+from steerio.broker.door import Door
 from steerio.broker.drops import Drops
 from steerio.broker.ledger_messages import FromDetached
 from steerio.broker.ledgers import Ledgers
@@ -24,6 +26,7 @@ from steerio.broker.succession import Succession
 from steerio.core.core import Core
 from steerio.core.lifecycle import CLIENTS, Role, Word, change
 from steerio.core.records import WorkerRecord
+from steerio.core.rights import is_revoked
 from steerio.edge.wire.endpoint import Arrival, Frames, RouterEndpoint, Way
 from steerio.errors import FunctionRefused
 from steerio.model import messages as ms
@@ -43,6 +46,7 @@ class Intake:
         started: when the broker started, on its clock.
         ledgers: of the detached clients.
         allow: the functions that workers may run; ``None``: any.
+        door: knows the keys that were revoked, and counts those that were refused.
     """
 
     def __init__(
@@ -55,18 +59,22 @@ class Intake:
         started: float,
         ledgers: Ledgers,
         allow: tuple[str, ...] | None = None,
+        door: Door | None = None,
     ) -> None:
         self._allow = allow
+        self._door = door
         drops = Drops(core)
-        overview = Overview(core, drops.count, started)
-        self.dropped = drops.count
+        overview = Overview(core, self.all_dropped, started)
+        self._dropped = drops.count
         self.closing = ""
         self._core = core
         self._peers = peers
         self._hear_out = hear_out
         self._drop = drops.drop
         self._ledgers = ledgers
-        self._welcome = Welcome(core, peers, drops, overview, succession, ledgers, allow).welcome
+        self._welcome = Welcome(
+            core, peers, drops, overview, succession, ledgers, allow, door
+        ).welcome
         clients = FromClients(core, peers, drops, overview, share)
         detached = FromDetached(core, ledgers, clients.take_task)
         self.take_up = detached.take_up
@@ -129,6 +137,18 @@ class Intake:
                     what = f"{kind.__name__} cannot be taken in: {type(error).__name__}: {error}"
                     self._end(peer, what, now)
         return taken, spent
+
+    def all_dropped(self) -> dict[str, int]:
+        """Return how many messages were dropped, and connections refused, by reason."""
+        refused = Counter() if self._door is None else self._door.refused
+        return dict(self._dropped + refused)
+
+    def end_revoked(self, revoked: Collection[str], now: float) -> None:
+        """End the peers whose keys were revoked, and all that depended on them."""
+        for peer in [peer for peer in self._peers if is_revoked(peer.key, revoked)]:
+            if peer.role is not Role.GONE:
+                self._drop("revoked key", f"{peer} is ended")
+                self._end(peer, "its key was revoked", now)
 
     def unreachable(self, router: RouterEndpoint, identity: bytes, now: float) -> None:
         """Take in that a peer's connection is gone; nodes tell of workers.

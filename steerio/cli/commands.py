@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from steerio.cli.failures import show_failure
+from steerio.cli.key_commands import key
 from steerio.cli.record_options import READING
 from steerio.cli.standing_options import ALLOW, NEEDS, RANDOM_SEED, STANDING, STORE
 from steerio.cli.steer_commands import steer
@@ -179,7 +180,7 @@ def attach(run_dir: str, repl: bool) -> None:
     sys.exit(attach_command.attach(run_dir, repl=repl))
 
 
-for each in (steer, token, *STANDING, *READING):
+for each in (steer, token, key, *STANDING, *READING):
     steerio.add_command(each)
 
 

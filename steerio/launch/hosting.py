@@ -27,6 +27,7 @@ from steerio.edge.system.machine import process_space
 from steerio.edge.system.own_files import make_own_folder, writing_to
 from steerio.edge.system.threads import in_thread
 from steerio.edge.wire.connection import Connection, read_connection
+from steerio.edge.wire.keyring import KeyList
 from steerio.edge.wire.keys import NODE, OBSERVER
 from steerio.edge.wire.socket_folders import sweep_sockets
 from steerio.errors import UsageError
@@ -71,7 +72,8 @@ class Hosting:
         self._setup = setup
         self._node = LocalNode(self._own_node, node)
         peers = sum(setup.workers.values())
-        self._listening = Listening(setup.host, setup.port, setup.encrypted, peers)
+        self._key_list = None if setup.run_dir is None else KeyList(setup.run_dir)
+        self._listening = Listening(setup.host, setup.port, setup.encrypted, peers, self._key_list)
         self._record: RecordFiles | None = None
         self._driver: Driver | None = None
         self._written: list[Path] = []
@@ -117,6 +119,7 @@ class Hosting:
                 ledgers=self._ledgers(standing=not stand_in),
                 copied_bytes=self._copied_bytes(),
                 allow=self._setup.allow,
+                door=self._listening.door,
             )
             self._driver = Driver(
                 self.broker, on_stop=self._asked_to_stop, on_stop_heard=self._heard_to_stop
@@ -229,7 +232,12 @@ class Hosting:
         self._listening.remove_folder()
         self._opened.close()
 
+    def _remove_keys(self) -> None:
+        if self._key_list is not None:
+            self._key_list.remove()
+
     def _remove_connection(self) -> None:
+        self._remove_keys()
         for path in reversed(self._written):  # the one that others look for goes first
             # a campaign that was taken over from leaves those of its successor
             with contextlib.suppress(OSError, UsageError):
@@ -262,6 +270,7 @@ class Hosting:
         if self.run_dir is not None:
             with writing_to(self.run_dir):
                 make_own_folder(self.run_dir)
+                self._remove_keys()  # of a broker before
                 (self.run_dir / SEED_FILE).write_text(f"{self.random_seed}\n")
         if self._setting is None:
             return

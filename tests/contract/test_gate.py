@@ -20,6 +20,7 @@ from steerio.edge.wire import gate as gates
 from steerio.edge.wire import zeromq, zeromq_sockets
 from steerio.edge.wire.contexts import Context
 from steerio.edge.wire.gate import Gate
+from steerio.edge.wire.keyring import Keyring
 from steerio.edge.wire.keys import CLIENT, NODE, OBSERVER, ROLES, ServerKeys, make_keys
 from steerio.edge.wire.zeromq import ZmqRouter
 from steerio.edge.wire.zeromq_link import ZmqLink
@@ -39,7 +40,8 @@ class Port:
     def __init__(self, context: Context, keys: ServerKeys | None, most: int) -> None:
         self._context = context
         self.keys = keys
-        self.gate = Gate(context, keys, most)
+        self.keyring = None if keys is None else Keyring(keys)
+        self.gate = Gate(context, self.keyring, most)
         self.router = ZmqRouter(context, "tcp://127.0.0.1:*", keys, self.gate)
         self._opened = ExitStack()
         self._names = 0

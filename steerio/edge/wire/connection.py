@@ -35,7 +35,8 @@ class Connection(Struct, frozen=True):
 
     Attributes:
         host, pid: the machine and process of the broker.
-        local: address for nodes and clients on the same machine (a Unix socket).
+        local: address for nodes and clients on the same machine (a Unix socket); empty in the file
+            of a key of its own, which opens the network address alone.
         remote: TCP address for others, or empty if the broker does not listen on one.
         keys: CURVE keys for ``remote`` by role, or ``None`` if it is not encrypted.
         protocol: version of the messages it speaks.
@@ -88,7 +89,7 @@ class Connection(Struct, frozen=True):
             raise UsageError(
                 f"this is the connection file of {self.role}s, which lets no {role} in: {better}"
             )
-        if self.here and _can_reach(socket_path(self.local)):
+        if self.local and self.here and _can_reach(socket_path(self.local)):
             return self.local, None
         if self.remote:
             if self.keys is not None and role not in self.keys:
@@ -141,6 +142,14 @@ class Connection(Struct, frozen=True):
         if role == OBSERVER:
             connection = structs.replace(connection, store=None, objects="")
         return connection
+
+    def with_own_key(self, role: str, keys: ClientKeys) -> Connection:
+        """Return the connection for one holder of a key, which goes over the network also here.
+
+        A local peer shows no key, so that its key could not be revoked.
+        """
+        held = structs.replace(self, keys={**(self.keys or {}), role: keys})
+        return structs.replace(held.only(role), local="")
 
     def write(self, folder: Path) -> Path:
         """Write the connection file into a run directory.
