@@ -32,9 +32,8 @@ def add_key(run_dir: str, name: str, role: str, file: str | None) -> None:
     assert connection.keys is not None
     server_public = next(iter(connection.keys.values())).server_public
     made = make_pair(server_public)
-    folder = folder_of(run_dir)
-    path = folder / f"{name}.key.json" if file is None else Path(file)
     listed.add(NamedKey(name, role, made.public, time.time()))
+    path = listed.file_of(name) if file is None else Path(file)
     with writing_to(path.parent):
         write_own(path, to_json(connection.with_own_key(role, made)))
     click.echo(f"{path}: the key of {name}, who joins as {role}; hand the file on with mode 600")

@@ -270,12 +270,13 @@ async def wired(transport: str) -> AsyncIterator[Wire]:
 @contextmanager
 def gatekeeper(
     context: Context, keys: ServerKeys, loop: asyncio.AbstractEventLoop
-) -> Iterator[Gatekeeper]:
+) -> Iterator[Keyring]:
     """Have a gatekeeper answer for as long as the block lasts."""
-    keeper = Gatekeeper(context, Keyring(keys))
+    keyring = Keyring(keys)
+    keeper = Gatekeeper(context, keyring)
     loop.add_reader(keeper.fileno(), keeper.serve)
     try:
-        yield keeper
+        yield keyring
     finally:
         loop.remove_reader(keeper.fileno())
         keeper.close()

@@ -126,9 +126,16 @@ class KeyList:
             keys.append(NamedKey(name, name, "", now, now))
 
     def remove(self) -> None:
-        """Remove the file, as the broker ends or another begins."""
+        """Remove the files, as the broker ends or another begins: the keys open nothing then."""
+        with contextlib.suppress(UsageError):
+            for key in self.all():
+                self.file_of(key.name).unlink(missing_ok=True)
         for path in (self.path, self._lock):
             path.unlink(missing_ok=True)
+
+    def file_of(self, name: str) -> Path:
+        """Return the connection file of a holder in the run directory."""
+        return self.path.with_name(f"{name}.key.json")
 
     @contextlib.contextmanager
     def _changing(self) -> Generator[list[NamedKey]]:
@@ -212,7 +219,7 @@ class Keyring:
         if self._listed is None:
             return self.revoked
         try:
-            found = os.stat(self._listed.path)
+            found = self._listed.path.stat()
             seen = found.st_ino, found.st_mtime_ns, found.st_size
             if seen == self._seen:
                 return self.revoked
