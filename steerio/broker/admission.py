@@ -267,5 +267,9 @@ def _why_not(message: Any, key: str, revoked: Collection[str]) -> str:
     return why_not_join(_ASKS[type(message)], key, revoked)
 
 
-_ASKS = {ms.JoinClient: Role.CLIENT, ms.JoinNode: Role.NODE, ms.JoinWorker: Role.WORKER}
+_ASKS: dict[type, Role] = {
+    ms.JoinClient: Role.CLIENT,
+    ms.JoinNode: Role.NODE,
+    ms.JoinWorker: Role.WORKER,
+}
 """The role that each first message asks for."""

@@ -20,11 +20,6 @@ of observers only looks on."""
 _FILES = {Role.CLIENT: "connection.json or observer.json", Role.OBSERVER: "observer.json"}
 
 
-def label_of(role: str, name: str = "") -> str:
-    """Return the label of a key."""
-    return f"{role}:{name}" if name else role
-
-
 def role_of(label: str) -> str:
     """Return the role of the key of this label."""
     return label.partition(":")[0]

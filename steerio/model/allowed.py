@@ -71,7 +71,7 @@ def how_allowed(name: str, patterns: Sequence[str]) -> How:
         if functions != _ALL:
             continue
         package = where.removesuffix(".*")
-        if module == where or (package != where and module.startswith(f"{package}.")):
+        if module == package or (package != where and module.startswith(f"{package}.")):
             return "by module"
     return ""
 

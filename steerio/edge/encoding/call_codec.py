@@ -43,6 +43,12 @@ from steerio.errors import PickleRefused
 
 NO_KWARGS: dict[str, Any] = {}
 
+INEXACT = (
+    "it fits its annotation and is not exactly of the types that this names (it has an int for a "
+    "float, say), so it would travel as a pickle, and no pickle is read there"
+)
+"""Why an argument beside others of types that only annotations tell cannot be sent."""
+
 REST_ARGUMENTS = 32
 """A call with more arguments than this in its ``*args`` is pickled whole."""
 
@@ -205,7 +211,8 @@ class CallCodec:
                 name: self._wired(name, value, by_keyword.get(name), frames)
                 for name, value in kwargs.items()
             }
-            if len(wire_args) + len(wire_kwargs) > 1 and _repeated((*args, *kwargs.values())):
+            several = len(wire_args) + len(wire_kwargs) > 1 and not refuses_pickles()
+            if several and _repeated((*args, *kwargs.values())):  # one goes twice without pickles
                 return None
             return encode((wire_args, wire_kwargs))
         except (_OtherThanTyped, *NO_WORD):
@@ -248,10 +255,19 @@ class CallCodec:
         return finish(body, frames)
 
     def _pack_plain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Packed:
-        for key, value in self._each(args, kwargs):
-            if not is_plain(value):
-                raise unsendable(self._called(key), value, PickleRefused(NO_PICKLE))
+        others = [(key, value) for key, value in self._each(args, kwargs) if not is_plain(value)]
+        if others:  # so it goes in parts, or not at all: one of them is not as it is annotated
+            for key, value in self._each(args, kwargs):
+                form = self._form_of(key)
+                if form is not None and not form.plain and not is_exact(form, value):
+                    raise unsendable(self._called(key), value, PickleRefused(INEXACT))
+            raise unsendable(self._called(others[0][0]), others[0][1], PickleRefused(NO_PICKLE))
         return finish(encode(pickled([list(args), kwargs], [])), [])
+
+    def _form_of(self, key: int | str) -> Form | None:
+        if isinstance(key, str):
+            return self._keywords.get(key)
+        return self._forms[key] if key < len(self._forms) else None
 
     def _box(self, key: int | str, value: Any, frames: list[Any]) -> Any:
         try:
