@@ -59,11 +59,11 @@ class EncodingError(UsageError):
 
 
 class PickleRefused(EncodingError):
-    """A value or function came as a pickle where no pickle is read."""
+    """A value or function came as a pickle to a process that reads none."""
 
 
 class FunctionRefused(UsageError):
-    """A function is not among those that workers run where no pickle is read.
+    """A function is not among the allowed functions, the only ones that these workers run.
 
     Attributes:
         function: its import path; ``reason``: why it is not.

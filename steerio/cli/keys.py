@@ -36,7 +36,7 @@ def add_key(run_dir: str, name: str, role: str, file: str | None) -> None:
     path = listed.file_of(name) if file is None else Path(file)
     with writing_to(path.parent):
         write_own(path, to_json(connection.with_own_key(role, made)))
-    click.echo(f"{path}: the key of {name}, who joins as {role}; hand the file on with mode 600")
+    click.echo(f"{path}: the key of {name}, as a {role}; hand the file on with mode 600")
     click.echo(f"revoke it: steerio key {run_dir} revoke {name}")
 
 

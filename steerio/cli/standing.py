@@ -23,7 +23,7 @@ from steerio.launch.event_loop import loop_factory
 from steerio.launch.finding import has_ended
 from steerio.launch.hosting import Hosting
 from steerio.launch.listening import check_host
-from steerio.launch.stores import check_asked, read_setting
+from steerio.launch.stores import check_asked, check_pickleless, read_setting
 from steerio.launch.walltime import parse_seconds
 from steerio.model.allowed import parse_allowed
 from steerio.model.settings import Settings
@@ -81,6 +81,8 @@ def run_broker(
     allowed = parse_allowed(allow)
     if port and host is None:
         raise UsageError("--port goes with --host ADDRESS: without it nothing listens on TCP")
+    if allowed is not None:
+        check_pickleless(setting)
     check_asked(setting, host)
     check_host(host)
     if run_dir is not None and (Path(run_dir) / BROKER_FILE).exists():

@@ -38,7 +38,7 @@ def read_setting(asked: str) -> StoreSetting:
 
 
 def check_pickleless(setting: StoreSetting | None) -> None:
-    """Refuse a store that writes pickles, where none is to be read.
+    """Refuse a store that writes pickles, for workers that read none.
 
     Raises:
         UsageError: it is one: the keys of ProxyStore's connectors are pickled.

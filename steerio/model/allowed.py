@@ -1,4 +1,4 @@
-"""The functions that workers may run where no pickle is read, by their import paths.
+"""The functions that workers may run if they read no pickle, by their import paths.
 
 A list of patterns names them: ``module:function``, ``module:Class.method``, ``module:*`` for all
 functions that a module defines itself, and ``package.*:*`` for those of all modules of a package.

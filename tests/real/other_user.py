@@ -92,7 +92,7 @@ def main() -> None:
         "socket": tried(lambda: connect_to(local)),
         "workers' socket": tried(lambda: connect_to(local.replace("/broker", "/workers"))),
         "environment": tried(Path(f"/proc/{pid}/environ").read_bytes),
-        "memory": tried(lambda: Path(f"/proc/{pid}/mem").open("rb")),
+        "memory": tried(Path(f"/proc/{pid}/mem").read_bytes),
         "a file of another": tried(lambda: read_connection(given)),
         "no key": handshake(address, None),
         "another key": handshake(address, stranger),

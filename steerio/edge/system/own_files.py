@@ -76,7 +76,7 @@ def read_own(path: Path, *, secret: bool = False) -> tuple[bytes, os.stat_result
 
     Args:
         path: of the file.
-        secret: whether it has keys, which nobody but its owner may read.
+        secret: whether it has keys, which only its owner may read.
 
     Raises:
         FileNotFoundError: there is none.
