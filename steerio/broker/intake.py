@@ -140,7 +140,7 @@ class Intake:
 
     def all_dropped(self) -> dict[str, int]:
         """Return how many messages were dropped, and connections refused, by reason."""
-        refused = Counter() if self._door is None else self._door.refused
+        refused: Counter[str] = Counter() if self._door is None else self._door.refused
         return dict(self._dropped + refused)
 
     def end_revoked(self, revoked: Collection[str], now: float) -> None:

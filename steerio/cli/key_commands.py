@@ -24,18 +24,18 @@ def key(context: click.Context, run_dir: str) -> None:
 @click.pass_obj
 def key_add(run_dir: str, /, **given: Any) -> None:
     """Make a key, and write the connection file that its holder joins by."""
-    from steerio.cli import keys  # each command loads only its own code
+    from steerio.cli import giving_keys  # each command loads only its own code
 
-    keys.add_key(run_dir, **given)
+    giving_keys.add_key(run_dir, **given)
 
 
 @key.command("list")
 @click.pass_obj
 def key_list(run_dir: str, /) -> None:
     """Show the names and roles of all keys, and which were revoked."""
-    from steerio.cli import keys  # each command loads only its own code
+    from steerio.cli import giving_keys  # each command loads only its own code
 
-    keys.list_keys(run_dir)
+    giving_keys.list_keys(run_dir)
 
 
 @key.command("revoke")
@@ -46,6 +46,6 @@ def key_revoke(run_dir: str, /, name: str) -> None:
 
     The run's own keys have the names of their roles: client, node, observer.
     """
-    from steerio.cli import keys  # each command loads only its own code
+    from steerio.cli import giving_keys  # each command loads only its own code
 
-    keys.revoke_key(run_dir, name)
+    giving_keys.revoke_key(run_dir, name)

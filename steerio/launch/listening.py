@@ -156,11 +156,18 @@ class NetworkDoor:
 
     def __init__(self, keyring: Keyring, cut: Callable[[Collection[str]], None]) -> None:
         self._keyring = keyring
-        self.look = keyring.look
-        self.cut = cut
+        self._cut = cut
 
     def __repr__(self) -> str:
         return f"<NetworkDoor with {self._keyring!r}>"
+
+    def look(self) -> frozenset[str]:
+        """Look which keys are revoked by now, and return their labels."""
+        return self._keyring.look()
+
+    def cut(self, labels: Collection[str]) -> None:
+        """End the connections that have shown keys of these labels."""
+        self._cut(labels)
 
     @property
     def revoked(self) -> frozenset[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from steerio.errors import FunctionRefused, UsageError
 from steerio.model.showing import short
@@ -35,11 +35,11 @@ def checked_patterns(patterns: Iterable[str] | None, what: str) -> tuple[str, ..
     """
     if patterns is None:
         return None
-    given: object = patterns
+    given: Any = patterns
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise UsageError(f"{what} is a list of import paths, as ['search:*'], not {short(given)}")
-    for each in (listed := tuple(patterns)):
-        text: object = each
+    listed: tuple[Any, ...] = tuple(patterns)
+    for text in listed:
         if not isinstance(text, str) or not _PATTERN.fullmatch(text):
             raise UsageError(
                 f"{what} has {short(text)}, which is no import path of functions: say "

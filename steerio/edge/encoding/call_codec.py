@@ -182,7 +182,8 @@ class CallCodec:
             args, kwargs = reader.decode(body)
         else:
             args, kwargs = reader.read(body, frames, views, resolve)
-        return args if type(args) is tuple else tuple(args), kwargs
+        given: Any = args  # a list, if the whole call was one plain value
+        return tuple(given), kwargs
 
     def _goes_whole(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Say whether msgpack has no shape for these arguments.

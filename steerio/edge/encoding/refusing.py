@@ -67,7 +67,7 @@ def is_plain(value: Any) -> bool:
 
 
 def _is_plain(value: Any) -> bool:
-    kind = type(value)
+    kind: Any = type(value)
     if kind is list:
         return all(map(_is_plain, value))
     if kind is dict:
