@@ -241,7 +241,7 @@ class Hosting:
         for path in reversed(self._written):  # the one that others look for goes first
             # a campaign that was taken over from leaves those of its successor
             with contextlib.suppress(OSError, UsageError):
-                if read_connection(path).local == self.connection.local:
+                if read_connection(path, secret=False).local == self.connection.local:
                     path.unlink()
 
     def kill(self) -> None:

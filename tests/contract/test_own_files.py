@@ -106,6 +106,8 @@ def test_keys_that_others_can_read_are_refused_with_the_way_out(tmp_path: Path, 
         read_own(path, secret=True)
     with pytest.raises(UsageError, match="has keys"):
         read_connection(tmp_path)
+    with pytest.raises(UsageError, match="not a connection file"):
+        read_connection(tmp_path, secret=False)
     path.chmod(0o600)
     assert read_own(path, secret=True)[0] == b"{}"
 

@@ -104,7 +104,9 @@ async def test_another_user_of_the_same_host_gets_at_nothing(tmp_path: Path) -> 
             refused = (await session.status()).dropped
         assert refused["no key"] >= 1
         assert refused["unknown key"] >= 1
-        assert "a connection was refused (unknown key): from 127.0.0.1" in broker.output
+        told = (folder / "campaign.log").read_text()
+        assert "a connection was refused (unknown key): from 127.0.0.1" in told
+        assert "a connection was refused (no key)" in told
 
 
 @pytest.mark.timeout(240)

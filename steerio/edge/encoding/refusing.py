@@ -67,7 +67,7 @@ def is_plain(value: Any) -> bool:
 
 
 def _is_plain(value: Any) -> bool:
-    kind: Any = type(value)
+    kind = type(value)  # pyright: ignore[reportUnknownVariableType]
     if kind is list:
         return all(map(_is_plain, value))
     if kind is dict:

@@ -162,8 +162,12 @@ class Connection(Struct, frozen=True):
         return path
 
 
-def read_connection(place: Path | str) -> Connection:
+def read_connection(place: Path | str, *, secret: bool = True) -> Connection:
     """Read the connection file of a run directory (or the file itself).
+
+    Args:
+        place: the run directory, or the file.
+        secret: whether to refuse one that others can read; its writer may find its own again.
 
     Raises:
         UsageError: there is none, or it is not one, or others can read or write it.
@@ -172,7 +176,7 @@ def read_connection(place: Path | str) -> Connection:
     try:
         if path.is_dir():
             path = path / FILE_NAME
-        data, _ = read_own(path, secret=True)
+        data, _ = read_own(path, secret=secret)
     except FileNotFoundError:
         raise UsageError(
             f"no broker is running in {path.parent} (there is no {path.name} in it): "
