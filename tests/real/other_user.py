@@ -43,7 +43,9 @@ def connect_to(path: str) -> None:
 def greet_without_key(address: str) -> str:
     """Greet a TCP address as a ZeroMQ peer without keys does; ``refused``: it ends that."""
     greeting = b"\xff" + bytes(8) + b"\x7f\x03\x01" + b"NULL".ljust(20, b"\0") + bytes(32)
-    with socket.create_connection(split_address(address), 20) as other:
+    with socket.socket() as other:  # a look-up of the name would load modules
+        other.settimeout(20)
+        other.connect(split_address(address))
         other.sendall(greeting)
         try:
             while other.recv(1_000):
