@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from steerio.errors import DrainFailed as DrainFailed
     from steerio.errors import EncodingError as EncodingError
     from steerio.errors import ExecutorBroken as ExecutorBroken
+    from steerio.errors import FunctionRefused as FunctionRefused
     from steerio.errors import ItemsDropped as ItemsDropped
     from steerio.errors import ItemsRestarted as ItemsRestarted
     from steerio.errors import JoinRefused as JoinRefused
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from steerio.errors import ObjectMissing as ObjectMissing
     from steerio.errors import OrderRefused as OrderRefused
     from steerio.errors import PauseFailed as PauseFailed
+    from steerio.errors import PickleRefused as PickleRefused
     from steerio.errors import PoolBroken as PoolBroken
     from steerio.errors import ProgramFailed as ProgramFailed
     from steerio.errors import StateError as StateError
@@ -220,11 +222,11 @@ _HOMES = {
     "steerio.edge.encoding.serializers": ["register_serializer"],
     "steerio.errors": [
         "AgentsGoOn", "BrokerLost", "CallLost", "DependencyFailed", "DrainFailed", "EncodingError",
-        "ExecutorBroken",
+        "ExecutorBroken", "FunctionRefused",
         "ItemsDropped", "ItemsRestarted", "JoinRefused", "JournalDamaged", "JournalFailed",
         "JournalFenced", "JournalFull", "JournalTaken", "MoveDeadlock", "MoveFailed",
         "NotAllowed", "NotAnswered", "ObjectMissing", "OrderRefused", "PauseFailed",
-        "PoolBroken", "ProgramFailed", "StateError", "SteerioError",
+        "PickleRefused", "PoolBroken", "ProgramFailed", "StateError", "SteerioError",
         "StoreFull", "TaskCancelled", "TaskDidNotSucceed", "TaskFailed", "TaskLost", "TaskTimedOut",
         "UnhandledFailure", "UnknownPool", "UsageError",
     ],
@@ -288,6 +290,7 @@ __all__ = [
     "FailedChain",
     "FinishedChain",
     "FirstThen",
+    "FunctionRefused",
     "Gang",
     "ItemsDropped",
     "ItemsRestarted",
@@ -328,6 +331,7 @@ __all__ = [
     "PauseAgent",
     "PauseFailed",
     "PausePools",
+    "PickleRefused",
     "PoolBroken",
     "PoolChanged",
     "PoolFailed",

@@ -58,6 +58,29 @@ class EncodingError(UsageError):
     """A value cannot be sent to a worker or back."""
 
 
+class PickleRefused(EncodingError):
+    """A value or function came as a pickle to a process that reads none."""
+
+
+class FunctionRefused(UsageError):
+    """A function is not among the allowed functions, the only ones that these workers run.
+
+    Attributes:
+        function: its import path; ``reason``: why it is not.
+    """
+
+    def __init__(self, function: str, reason: str) -> None:
+        self.function, self.reason = function, reason
+        super().__init__(
+            f"{function} is not among the functions that may be run here: {reason} (add it to "
+            "those that are allowed: allow=[...], or --allow)"
+        )
+
+    def __reduce__(self) -> tuple[type[FunctionRefused], tuple[str, str]]:
+        """Travel by its facts."""
+        return FunctionRefused, (self.function, self.reason)
+
+
 class StoreFull(SteerioError):
     """An object does not fit into the store.
 

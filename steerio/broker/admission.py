@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Collection
 from math import inf
 from typing import Any
 
 from msgspec import structs
 
+from steerio.broker.door import Door
 from steerio.broker.drops import Drops
 from steerio.broker.ledgers import Ledgers
 from steerio.broker.overview import Overview
@@ -17,8 +19,9 @@ from steerio.broker.succession import Succession
 from steerio.core.core import Core
 from steerio.core.lifecycle import CLIENTS, Role, Word, change
 from steerio.core.records import KeptByNode
+from steerio.core.rights import is_revoked, role_of, why_not_join
 from steerio.edge.wire.endpoint import Arrival, Way
-from steerio.edge.wire.keys import CLIENT, NODE, OBSERVER
+from steerio.edge.wire.keys import OBSERVER
 from steerio.errors import JournalDamaged, UsageError
 from steerio.model import messages as ms
 from steerio.model.objects import client_maker
@@ -39,6 +42,8 @@ class Welcome:
         overview: describes the pools to clients.
         succession: numbers the clients.
         ledgers: of the detached clients.
+        allow: the functions that workers may run, of which clients are told; ``None``: any.
+        door: knows the keys that were revoked.
     """
 
     def __init__(
@@ -49,8 +54,12 @@ class Welcome:
         overview: Overview,
         succession: Succession,
         ledgers: Ledgers,
+        allow: tuple[str, ...] | None = None,
+        door: Door | None = None,
     ) -> None:
+        self._door = door
         self._core = core
+        self._allow = allow
         self._ledgers = ledgers
         self._succession = succession
         self._before = core.event_count
@@ -66,14 +75,16 @@ class Welcome:
         protocol = getattr(message, "protocol", None)
         if protocol is None:
             self._drop("stranger", f"{type(message).__name__} before joining")
-            if key != OBSERVER:  # which has put no object anywhere
+            if role_of(key) != OBSERVER:  # which has put no object anywhere
                 self._refuse(getattr(message, "stored", None))
                 self._refuse_frames(getattr(message, "inputs", None))
             router.send(identity, ms.Refused("join first", True))
             return None
-        refusal = _why_not(message, key)
+        revoked = self._door.revoked if self._door is not None else ()
+        refusal = _why_not(message, key, revoked)
         if refusal:
-            self._drop("wrong key" if protocol == ms.PROTOCOL else "protocol", refusal)
+            wrong = "revoked key" if is_revoked(key, revoked) else "wrong key"
+            self._drop(wrong if protocol == ms.PROTOCOL else "protocol", refusal)
             router.send(identity, ms.Refused(refusal, False))
             return None
         number = self._peers.next_number()
@@ -106,7 +117,8 @@ class Welcome:
                 observes,
                 self._succession.incarnation,
                 self._before,
-                *((peer.ledger.last_task, peer.ledger.sessions) if peer.ledger is not None else ()),
+                *_noted(peer),
+                self._allow,
             )
         )
         if peer.role in CLIENTS:
@@ -118,7 +130,7 @@ class Welcome:
 
         One that observes has no task and no object.
         """
-        observes = message.observes or peer.key == OBSERVER
+        observes = message.observes or role_of(peer.key) == OBSERVER
         detached = message.detached and not observes
         number: int | None
         try:
@@ -240,18 +252,24 @@ class Welcome:
         return ""
 
 
-def _why_not(message: Any, key: str) -> str:
+def _noted(peer: Peer) -> tuple[int, int]:
+    """Return the last task of a detached client, and its number among those of its name."""
+    return (0, 0) if peer.ledger is None else (peer.ledger.last_task, peer.ledger.sessions)
+
+
+def _why_not(message: Any, key: str, revoked: Collection[str]) -> str:
     """Return why no peer with this key (``""``: it needed none) is let in by such a message."""
     if message.protocol != ms.PROTOCOL:
         return (
             f"this broker speaks protocol {ms.PROTOCOL}, you speak {message.protocol}: "
             "install the same version of steerio on both sides"
         )
-    if not key:
-        return ""
-    if isinstance(message, ms.JoinClient) and key not in (CLIENT, OBSERVER):
-        return f"with the key of {key}s no client joins: use connection.json or observer.json"
-    if not isinstance(message, ms.JoinClient) and key != NODE:
-        kind = "worker" if isinstance(message, ms.JoinWorker) else "node"
-        return f"with the key of {key}s no {kind} joins: use connection.json or node.json"
-    return ""
+    return why_not_join(_ASKS[type(message)], key, revoked)
+
+
+_ASKS: dict[type, Role] = {
+    ms.JoinClient: Role.CLIENT,
+    ms.JoinNode: Role.NODE,
+    ms.JoinWorker: Role.WORKER,
+}
+"""The role that each first message asks for."""

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
 
+from steerio.broker.door import Door
 from steerio.broker.inbox import Inbox
 from steerio.broker.intake import Intake
 from steerio.broker.ledgers import Ledgers
@@ -57,6 +58,8 @@ class Broker:
         ledgers: has those of detached clients; by default they are kept in memory.
         copied_bytes: most bytes that each node may copy ahead of objects that are not there; 0:
             they are.
+        allow: the functions that workers may run, which then read no pickle; ``None``: any.
+        door: of its network address, which knows the keys that open it.
         clock: monotonic seconds; ``epoch``: the difference of Unix time to them.
     """
 
@@ -72,6 +75,8 @@ class Broker:
         succession: Succession | None = None,
         ledgers: LedgerFolder | None = None,
         copied_bytes: int = 0,
+        allow: tuple[str, ...] | None = None,
+        door: Door | None = None,
         clock: Callable[[], float] = time.monotonic,
         epoch: float | None = None,
     ) -> None:
@@ -109,7 +114,14 @@ class Broker:
             self._hear_out,
             clock(),
             self._ledgers,
+            allow,
+            door,
         )
+        self._door = door
+        self._ended_keys: frozenset[str] = frozenset()
+        """The revoked keys whose peers were ended."""
+        self._to_cut: frozenset[str] = frozenset()
+        """Those of a beat ago, whose connections have been told so by now."""
         self._inbox = Inbox(self._intake.take, self._intake.unreachable)
         settled = SettledTasks(
             self._peers,
@@ -144,7 +156,7 @@ class Broker:
     @property
     def dropped(self) -> dict[str, int]:
         """The number of messages that were dropped, by reason."""
-        return dict(self._intake.dropped)
+        return self._intake.all_dropped()
 
     def step(self) -> float | None:
         """Do all there is to do now; return when to step again at the latest (or ``None``).
@@ -300,6 +312,17 @@ class Broker:
             self._intake.closing = reason
             log.error("%s", reason)
 
+    def _end_revoked(self, now: float) -> None:
+        """End the peers whose keys were revoked, and a beat later their connections."""
+        if self._door is None:
+            return
+        if self._to_cut:
+            self._door.cut(self._to_cut)
+        revoked = self._door.look()
+        self._to_cut, self._ended_keys = revoked - self._ended_keys, revoked
+        if revoked:
+            self._intake.end_revoked(revoked, now)
+
     def _ping(self, now: float) -> None:
         """Tell remote clients that we are alive; those whose connection stands count as heard.
 
@@ -307,6 +330,7 @@ class Broker:
         connection.
         """
         self._next_ping = now + self.settings.beat_s
+        self._end_revoked(now)
         self._sharing.share_pools(now)
         for number in self._ledgers.remove_empty(self._peers.by_number):
             self.core.client_forgotten(number)

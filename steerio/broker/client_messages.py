@@ -55,7 +55,6 @@ class FromClients:
         self._refuse_frames = drops.refuse_frames
         self._order = 0
         self.by_kind: Intakes = {
-            (Role.CLIENT, ms.DefineTask): self._define,
             (Role.CLIENT, ms.ForgetTypes): self._forget_types,
             (Role.CLIENT, ms.SubmitTask): self._submit,
             (Role.CLIENT, ms.CancelTasks): self._cancel,
@@ -95,8 +94,8 @@ class FromClients:
 
     # -- tasks --------------------------------------------------------------------------------
 
-    def _define(self, peer: Peer, message: ms.DefineTask, _: Frames, now: float) -> None:
-        del now
+    def define(self, peer: Peer, message: ms.DefineTask) -> None:
+        """Take in a task type that may be run."""
         self._core.define(peer.number, message.type_id, message.spec)
 
     def _forget_types(self, peer: Peer, message: ms.ForgetTypes, _: Frames, now: float) -> int:

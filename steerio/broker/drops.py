@@ -17,6 +17,8 @@ WRONG = (
     "not allowed",
     "wrong key",
     "another key",
+    "refused by a worker",
+    "revoked key",
     "unknown task type or foreign id",
 )
 """Reasons that no peer in good order gives; the others come of messages that crossed."""

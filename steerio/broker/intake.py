@@ -8,12 +8,14 @@ that peer, tells it so, and ends all that depended on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from math import inf
 from typing import cast
 
 from steerio.broker.admission import Welcome
 from steerio.broker.client_messages import FromClients
+from steerio.broker.door import Door
 from steerio.broker.drops import Drops
 from steerio.broker.ledger_messages import FromDetached
 from steerio.broker.ledgers import Ledgers
@@ -24,8 +26,11 @@ from steerio.broker.succession import Succession
 from steerio.core.core import Core
 from steerio.core.lifecycle import CLIENTS, Role, Word, change
 from steerio.core.records import WorkerRecord
+from steerio.core.rights import is_revoked
 from steerio.edge.wire.endpoint import Arrival, Frames, RouterEndpoint, Way
+from steerio.errors import FunctionRefused
 from steerio.model import messages as ms
+from steerio.model.allowed import check_type
 from steerio.model.bounds import REASON_CHARACTERS, cut
 
 
@@ -40,6 +45,8 @@ class Intake:
         hear_out: takes in all that has arrived from a worker, before it counts as ended.
         started: when the broker started, on its clock.
         ledgers: of the detached clients.
+        allow: the functions that workers may run; ``None``: any.
+        door: knows the keys that were revoked, and counts those that were refused.
     """
 
     def __init__(
@@ -51,24 +58,32 @@ class Intake:
         hear_out: Callable[[WorkerRecord, float], None],
         started: float,
         ledgers: Ledgers,
+        allow: tuple[str, ...] | None = None,
+        door: Door | None = None,
     ) -> None:
+        self._allow = allow
+        self._door = door
         drops = Drops(core)
-        overview = Overview(core, drops.count, started)
-        self.dropped = drops.count
+        overview = Overview(core, self.all_dropped, started)
+        self._dropped = drops.count
         self.closing = ""
         self._core = core
         self._peers = peers
         self._hear_out = hear_out
         self._drop = drops.drop
         self._ledgers = ledgers
-        self._welcome = Welcome(core, peers, drops, overview, succession, ledgers).welcome
+        self._welcome = Welcome(
+            core, peers, drops, overview, succession, ledgers, allow, door
+        ).welcome
         clients = FromClients(core, peers, drops, overview, share)
         detached = FromDetached(core, ledgers, clients.take_task)
         self.take_up = detached.take_up
+        self._define_allowed = clients.define
         self._by_kind: Intakes = {
             **clients.by_kind,
             **detached.by_kind,
             **FromNodes(core, peers, drops, hear_out).by_kind,
+            (Role.CLIENT, ms.DefineTask): self._define,
             (Role.CLIENT, ms.Beat): self._beat,
             (Role.CLIENT, ms.Leave): self._leave,
             (Role.CLIENT, ms.StopBroker): self._stop,
@@ -123,6 +138,18 @@ class Intake:
                     self._end(peer, what, now)
         return taken, spent
 
+    def all_dropped(self) -> dict[str, int]:
+        """Return how many messages were dropped, and connections refused, by reason."""
+        refused: Counter[str] = Counter() if self._door is None else self._door.refused
+        return dict(self._dropped + refused)
+
+    def end_revoked(self, revoked: Collection[str], now: float) -> None:
+        """End the peers whose keys were revoked, and all that depended on them."""
+        for peer in [peer for peer in self._peers if is_revoked(peer.key, revoked)]:
+            if peer.role is not Role.GONE:
+                self._drop("revoked key", f"{peer} is ended")
+                self._end(peer, "its key was revoked", now)
+
     def unreachable(self, router: RouterEndpoint, identity: bytes, now: float) -> None:
         """Take in that a peer's connection is gone; nodes tell of workers.
 
@@ -176,6 +203,16 @@ class Intake:
         if self._peers.at(peer.relay, arrival.peer) is None:  # it said nothing, or not its own name
             peer.relay.forget(arrival.peer)
         return int(cost) - 1  # one is counted for the envelope
+
+    def _define(self, peer: Peer, message: ms.DefineTask, _: Frames, now: float) -> None:
+        """Take in a task type, if workers may run it; a client that tries others is shown out."""
+        try:
+            check_type(message.spec, self._allow)
+        except FunctionRefused as error:  # its own end refuses that: so this is another program
+            self._drop("not allowed", f"{peer}: {error}")
+            self._end(peer, str(error), now)
+        else:
+            self._define_allowed(peer, message)
 
     def _beat(self, peer: Peer, message: ms.Beat, _: Frames, now: float) -> None:
         self._core.heard(peer.number, now)

@@ -14,6 +14,7 @@ from steerio.core.core import Core
 from steerio.core.lifecycle import Role
 from steerio.core.records import Accounted, TaskRecord, WorkerRecord
 from steerio.edge.wire.endpoint import Frames
+from steerio.errors import FunctionRefused, PickleRefused
 from steerio.model import messages as ms
 from steerio.model.showing import counted
 
@@ -21,6 +22,8 @@ LONGEST_LINK_S = 10.0
 """A node that says that its messages take longer is not believed."""
 LAST_PORT = 65_535
 LONGEST_TOKEN = 64
+REFUSALS = tuple(f"{kind.__module__}.{kind.__name__}" for kind in (PickleRefused, FunctionRefused))
+"""The errors of workers that refuse to run something."""
 
 
 class FromNodes:
@@ -134,6 +137,8 @@ class FromNodes:
                 self._drop("late report", f"run {message.run} of {peer}")
                 self._refuse(message.stored)
             return
+        if message.error is not None and message.error.type in REFUSALS:
+            self._drop("refused by a worker", f"a task of {peer}: {message.error.message}")
         self._core.reported(
             message.run,
             message.ended_as,

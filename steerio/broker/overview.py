@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Callable
 from math import inf
 
 from steerio.core.core import Core
@@ -17,11 +17,11 @@ class Overview:
 
     Args:
         core: of the broker.
-        dropped: the number of messages that were dropped, by reason.
+        dropped: returns the number of messages that were dropped, by reason.
         started: when the broker started, on its clock.
     """
 
-    def __init__(self, core: Core, dropped: Counter[str], started: float) -> None:
+    def __init__(self, core: Core, dropped: Callable[[], dict[str, int]], started: float) -> None:
         self._core = core
         self._dropped = dropped
         self._started = started
@@ -56,7 +56,7 @@ class Overview:
                 for client in self._core.clients.values()
             ],
             dict(self._core.ended),
-            dict(self._dropped),
+            self._dropped(),
             self._core.event_count,
             now - self._started,
             self._core.store_load(),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -24,6 +24,7 @@ from steerio.campaign.watchdog import SLACK_S
 from steerio.campaign.whole_run import Run
 from steerio.errors import AgentsGoOn, UsageError
 from steerio.launch.workers import AskedWorkers
+from steerio.model.allowed import checked_patterns
 from steerio.model.objects import StoreSetting
 from steerio.model.settings import Settings
 from steerio.session.argument_checks import Folders, check_given, named_folders
@@ -50,6 +51,7 @@ async def conduct(
     durability: str | None = None,
     take_over: bool = False,
     memo: Folders = (),
+    allow: Iterable[str] | None = None,
 ) -> C:
     """Run a campaign to its end, on the running event loop; returns the campaign.
 
@@ -76,6 +78,7 @@ async def conduct(
         durability: as for `run`.  Results are not kept on a session that is given.
         take_over: as for `run`.
         memo: as for `run`; a session that is given has its own.
+        allow: as for `run`; likewise.
 
     Raises:
         UsageError: an argument is invalid, or another campaign runs on the session.
@@ -95,6 +98,7 @@ async def conduct(
         durability=durability,
         take_over=take_over,
         memo=named_folders(memo),
+        allow=checked_patterns(allow, "allow"),
     )
     check_plan(campaign, plan, "steerio.conduct")
     check_given(session=session)
@@ -112,6 +116,7 @@ async def conduct(
             "durability": durability,
             "take_over": take_over or None,
             "memo": list(plan.memo) or None,
+            "allow": plan.allow,
         }
         for name, value in given.items():
             if value is not None:

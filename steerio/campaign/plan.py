@@ -29,7 +29,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     ``resume`` is the run directory of a run to go on with, ``take_over`` whether the process that
     has it is known to have ended, ``durability`` how long its results survive (``none``: they are
     not kept), ``memo`` the folders of earlier runs whose results are known, ``file`` the file of
-    the campaign, if it was loaded as one.
+    the campaign, if it was loaded as one. ``allow`` has the functions that workers may run.
     ``node`` is a node process that was started ahead of time, ``join`` the run directory of a
     broker to use instead of an own one, ``repl`` whether prompts may attach, ``files`` the modules
     that workers shall load from files, ``followers`` the other ranks of an MPI job. ``on_record``
@@ -44,6 +44,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings | None = None
     store: StoreSetting | None = None
     random_seed: int | None = None
+    allow: tuple[str, ...] | None = None
     resume: Path | str | None = None
     take_over: bool = False
     durability: str | None = None

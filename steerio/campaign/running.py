@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from steerio.errors import UsageError
 from steerio.launch.event_loop import loop_factory
 from steerio.launch.mpi import Followers, lead_ranks
 from steerio.launch.workers import AskedWorkers
+from steerio.model.allowed import checked_patterns
 from steerio.model.objects import StoreSetting
 from steerio.model.settings import Settings
 from steerio.session.argument_checks import Folders, named_folders
@@ -40,6 +42,7 @@ def run(
     take_over: bool = False,
     memo: Folders = (),
     repl: bool = False,
+    allow: Iterable[str] | None = None,
 ) -> C:
     """Run a campaign to its end, in an event loop of its own; returns the campaign.
 
@@ -71,6 +74,8 @@ def run(
             ``memo=True`` are known here. They are only read, and may still be written to.
         repl: whether prompts of this user may attach (``steerio attach RUN_DIR --repl``), whose
             statements run in this process.
+        allow: the import paths of the only functions that workers run, as for `open_session`; by
+            default they run any.
 
     Raises:
         UsageError: an argument is invalid, or an event loop runs already: there, await `conduct`.
@@ -93,6 +98,7 @@ def run(
         take_over=take_over,
         memo=named_folders(memo),
         repl=repl,
+        allow=checked_patterns(allow, "allow"),
     )
     return run_plan(campaign, plan)
 

@@ -210,6 +210,7 @@ class Run:
             settings=self._plan.settings or Settings(),
             store=self._store,
             random_seed=self._random_seed,
+            allow=self._plan.allow,
         )
         self._hosting = hosting = Hosting(setup, self._node)
         hosting.on_stop = self._asked_to_stop

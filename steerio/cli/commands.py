@@ -13,8 +13,9 @@ from typing import Any
 import click
 
 from steerio.cli.failures import show_failure
+from steerio.cli.key_commands import key
 from steerio.cli.record_options import READING
-from steerio.cli.standing_options import NEEDS, RANDOM_SEED, STANDING, STORE
+from steerio.cli.standing_options import ALLOW, NEEDS, RANDOM_SEED, STANDING, STORE
 from steerio.cli.steer_commands import steer
 from steerio.cli.token_commands import token
 from steerio.cli.uncollected import uncollected
@@ -53,6 +54,7 @@ def _bounds_and_views(command: Any) -> Any:
             show_default=True,
         ),
         click.option("--store", metavar="KIND|FILE.toml", help=STORE),
+        click.option("--allow", metavar="MODULE:FUNCTION,...", help=f"{ALLOW}."),
         click.option("--memo", metavar="RUN_DIR", multiple=True, help=MEMO),
         click.option("--dashboard", is_flag=True, help="Show the run as a web page meanwhile."),
         click.option("--report", is_flag=True, help="Write RUN_DIR/report.html at the end."),
@@ -178,7 +180,7 @@ def attach(run_dir: str, repl: bool) -> None:
     sys.exit(attach_command.attach(run_dir, repl=repl))
 
 
-for each in (steer, token, *STANDING, *READING):
+for each in (steer, token, key, *STANDING, *READING):
     steerio.add_command(each)
 
 

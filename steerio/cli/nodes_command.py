@@ -30,8 +30,10 @@ from steerio.launch.broker_setup import search_path, working_folder
 from steerio.launch.finding import find_broker, folder_of
 from steerio.launch.hosting import CAMPAIGNS_CORES
 from steerio.launch.ranks import find_rank
+from steerio.launch.stores import check_pickleless
 from steerio.launch.walltime import find_end
 from steerio.launch.workers import check_workers, needs_of, parse_workers
+from steerio.model.allowed import parse_allowed
 from steerio.model.bounds import named
 from steerio.node.finding_again import FoundBroker
 from steerio.node.main import BROKER_GONE, run_node
@@ -51,6 +53,7 @@ def run_worker(
     walltime: str | None,
     pin: bool,
     direct: bool,
+    allow: str | None,
 ) -> int:
     """Be a node of a running broker; return the exit code.
 
@@ -62,6 +65,8 @@ def run_worker(
         walltime: how long it may run, as on the command line.
         pin: whether each worker gets cores of its own.
         direct: whether workers speak to a broker on this host themselves.
+        allow: the functions that they may run, with commas between them; by default those that the
+            broker allows.
 
     Raises:
         UsageError: one of these cannot be read, or no broker runs there.
@@ -78,6 +83,11 @@ def run_worker(
         connection = _wait_for_broker(run_dir, name, before)
     else:
         connection = find_broker(run_dir)
+    allowed = parse_allowed(allow)
+    if allowed is None:
+        allowed = connection.allow
+    if allowed is not None:
+        check_pickleless(connection.store)
     address, keys = connection.reach(NODE)
     local = is_local(address)
     direct = direct and local
@@ -100,6 +110,7 @@ def run_worker(
         objects=connection.objects if local else "",
         random_seed=connection.random_seed,
         again=bool(again),
+        allow=allowed,
     )
 
     def tell(what: str) -> None:

@@ -30,6 +30,7 @@ from steerio.launch.node_process import NodeProcess, can_fork
 from steerio.launch.ranks import find_rank
 from steerio.launch.stores import read_setting
 from steerio.launch.workers import AskedWorkers, parse_workers
+from steerio.model.allowed import parse_allowed
 from steerio.session.argument_checks import named_folders
 from steerio.session.run_dir import JOURNAL, is_complete
 from steerio.worker.loading import load_file
@@ -65,15 +66,9 @@ def run_campaign(
         worker_s=given["limit_worker_seconds"],
     )
     limits = structs.replace(limits, **parse_graces(given["grace"]))
-    if given["join"] is not None and workers is not None:
-        raise UsageError(
-            "--workers does not go with --join: the broker there has its own; add some with "
-            f"steerio worker --join {given['join']} --workers {given['workers']}"
-        )
-    if given["join"] is not None and given["store"] is not None:
-        raise UsageError("--store does not go with --join: the broker there has its own")
-    if given["join"] is not None and given["random_seed"] is not None:
-        raise UsageError("--random-seed does not go with --join: the broker there has its own")
+    allow = parse_allowed(given["allow"])
+    if given["join"] is not None:
+        _check_joining(given)
     store = None if given["store"] is None else read_setting(given["store"])
     if given["join"] is not None and find_rank(given["mpi"]) is not None:
         raise UsageError(
@@ -103,6 +98,7 @@ def run_campaign(
             pin=given["pin"],
             store=store,
             random_seed=given["random_seed"],
+            allow=allow,
             resume=given["resume"],
             take_over=given["take_over"],
             durability=given["durability"],
@@ -124,6 +120,23 @@ def run_campaign(
                 tell(f"record: {folder}", sys.stderr)
                 if (folder / JOURNAL).exists() and not is_complete(folder):
                     tell(f"to go on: steerio resume {folder}", sys.stderr)
+
+
+def _check_joining(given: dict[str, Any]) -> None:
+    """Refuse options of a broker's start for a campaign that joins a running one.
+
+    Raises:
+        UsageError: there is one.
+    """
+    if given["workers"] is not None:
+        raise UsageError(
+            "--workers does not go with --join: the broker there has its own; add some with "
+            f"steerio worker --join {given['join']} --workers {given['workers']}"
+        )
+    for name in ("store", "random_seed", "allow"):
+        if given[name] is not None:
+            option = name.replace("_", "-")
+            raise UsageError(f"--{option} does not go with --join: the broker there has its own")
 
 
 def read_workers(text: str) -> AskedWorkers | int:

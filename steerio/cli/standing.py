@@ -23,8 +23,9 @@ from steerio.launch.event_loop import loop_factory
 from steerio.launch.finding import has_ended
 from steerio.launch.hosting import Hosting
 from steerio.launch.listening import check_host
-from steerio.launch.stores import check_asked, read_setting
+from steerio.launch.stores import check_asked, check_pickleless, read_setting
 from steerio.launch.walltime import parse_seconds
+from steerio.model.allowed import parse_allowed
 from steerio.model.settings import Settings
 from steerio.model.showing import counted
 from steerio.model.status import PoolLoad, Status
@@ -52,6 +53,7 @@ def run_broker(
     random_seed: int | None,
     take_over: bool,
     wait: str | None,
+    allow: str | None,
 ) -> None:
     """Run a broker until it is stopped.
 
@@ -64,6 +66,7 @@ def run_broker(
         random_seed: the seed of the workers' random numbers; drawn by default.
         take_over: whether a broker that began in ``run_dir`` has ended, though that cannot be seen.
         wait: how long clients and nodes wait for another if it ends without a word.
+        allow: the functions that workers may run, with commas between them; by default any.
 
     Raises:
         UsageError: these do not go together, or a broker runs in ``run_dir`` already.
@@ -75,8 +78,11 @@ def run_broker(
     if wait is not None:
         wait_s = parse_seconds(wait)
         settings = Settings(away_s=wait_s, rejoin_s=wait_s)
+    allowed = parse_allowed(allow)
     if port and host is None:
         raise UsageError("--port goes with --host ADDRESS: without it nothing listens on TCP")
+    if allowed is not None:
+        check_pickleless(setting)
     check_asked(setting, host)
     check_host(host)
     if run_dir is not None and (Path(run_dir) / BROKER_FILE).exists():
@@ -100,6 +106,7 @@ def run_broker(
             random_seed=random_seed,
             settings=settings,
             before=before,
+            allow=allowed,
         )
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_serve(Hosting(setup), folder))

@@ -9,6 +9,7 @@ import click
 
 STORE = "Store of large values [shared memory; with other hosts, files in the run directory]."
 RANDOM_SEED = "Seed of the workers' random numbers [drawn; in RUN_DIR/random_seed]."
+ALLOW = "Workers run these functions only (module:* has all of a module), and read no pickle"
 NEEDS = "with the share of each: POOL=N:cpus=4:gpus=1:memory=8G:tags=big+fast"
 
 
@@ -29,6 +30,7 @@ NEEDS = "with the share of each: POOL=N:cpus=4:gpus=1:memory=8G:tags=big+fast"
     metavar="TIME",
     help="How long clients and nodes wait for another if this one dies [2m; nodes 5m].",
 )
+@click.option("--allow", metavar="MODULE:FUNCTION,...", help=f"{ALLOW}.")
 def broker(**given: Any) -> None:
     """Run a broker that campaigns and workers join and leave."""
     from steerio.cli import standing  # each command loads only its own code
@@ -61,6 +63,7 @@ def broker(**given: Any) -> None:
     help="A shorter way to a broker on this host, for tasks of milliseconds. Those that run are "
     "run again if it dies.",
 )
+@click.option("--allow", metavar="MODULE:FUNCTION,...", help=f"{ALLOW} [the broker's].")
 def worker(**given: Any) -> None:
     """Start a node whose workers join a running broker, until that ends."""
     from steerio.cli import nodes_command  # each command loads only its own code

@@ -10,6 +10,7 @@ the broker.  A client of a standing broker waits before that for the broker to c
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from typing import assert_never
@@ -23,6 +24,7 @@ from steerio.client.joining import Joining
 from steerio.client.line import Line, Recording
 from steerio.client.requests import ClientRequests
 from steerio.client.subscriptions import ClientWatch
+from steerio.edge.encoding.refusing import refusing_pickles
 from steerio.edge.wire.endpoint import Frames, LinkEndpoint
 from steerio.model import messages as ms
 from steerio.model.objects import client_maker
@@ -57,6 +59,10 @@ class Client(ClientTasks):
         self.settings = settings or Settings()
         self.closed_pools: frozenset[str] = frozenset()
         self.name = ""  # under which it joined
+        self.allow: tuple[str, ...] | None = None
+        """The functions that workers run, which then read no pickle; ``None``: any."""
+        self._refusal = contextlib.ExitStack()
+        """Refuses pickles in this process as long as it has such a client."""
         loop = asyncio.get_running_loop()
         line = Line(link, loop, self._deal, self._lose, self._part, self._look_around)
         super().__init__(line, loop, clock, comes_back=finder is not None)
@@ -118,6 +124,9 @@ class Client(ClientTasks):
         self._incarnation = accepted.incarnation
         self._counter = max(self._counter, accepted.tasks)
         self.closed_pools = frozenset(accepted.pools)
+        if accepted.allow is not None and self.allow is None:
+            self._refusal.enter_context(refusing_pickles())
+        self.allow = accepted.allow
         if self._watched:
             self._line.watch(self.settings)
 
@@ -325,3 +334,4 @@ class Client(ClientTasks):
         self._joining.lose(reason)
         for callback in list(self._on_lost):
             callback(reason)
+        self._refusal.close()

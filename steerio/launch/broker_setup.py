@@ -37,6 +37,7 @@ class BrokerSetup(Struct, frozen=True, kw_only=True):
         random_seed: the seed of the workers' random numbers; drawn if none is given.
         on_executors: pools among ``pools`` whose tasks executors of other programs run.
         before: the connection of the broker that had ended without a word, whose place this takes.
+        allow: the functions that workers may run, which then read no pickle; ``None``: any.
     """
 
     workers: dict[str, int]
@@ -55,6 +56,7 @@ class BrokerSetup(Struct, frozen=True, kw_only=True):
     random_seed: int | None = None
     on_executors: Mapping[str, OnExecutor] = {}
     before: Connection | None = None
+    allow: tuple[str, ...] | None = None
 
     @property
     def all_pools(self) -> dict[str, int]:

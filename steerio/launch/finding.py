@@ -41,7 +41,7 @@ def folder_of(run_dir: Path | str) -> Path:
 
 def has_ended(connection: Connection) -> bool:
     """Say whether a broker of this machine has surely ended; ``False`` for other machines."""
-    if not connection.counted_here or listens(connection.local):
+    if not connection.counted_here or (connection.local and listens(connection.local)):
         return False
     # its socket may be out of sight, for instance from within a container
     return not (connection.remote and _runs(connection.pid))

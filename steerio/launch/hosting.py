@@ -24,9 +24,10 @@ from steerio.edge.store.opening_stores import check_store, open_store, own_folde
 from steerio.edge.store.store import Store
 from steerio.edge.system.descriptors import need_descriptors
 from steerio.edge.system.machine import process_space
-from steerio.edge.system.own_files import writing_to
+from steerio.edge.system.own_files import make_own_folder, writing_to
 from steerio.edge.system.threads import in_thread
 from steerio.edge.wire.connection import Connection, read_connection
+from steerio.edge.wire.keyring import KeyList
 from steerio.edge.wire.keys import NODE, OBSERVER
 from steerio.edge.wire.socket_folders import sweep_sockets
 from steerio.errors import UsageError
@@ -36,7 +37,7 @@ from steerio.launch.engine_nodes import EngineNodes
 from steerio.launch.listening import Listening
 from steerio.launch.local_node import LocalNode
 from steerio.launch.node_process import NodeProcess
-from steerio.launch.stores import choose_store
+from steerio.launch.stores import check_pickleless, choose_store
 from steerio.model.objects import StoreSetting
 from steerio.node.setup import WORK, NodeSetup
 from steerio.worker.random_streams import choose_seed
@@ -57,7 +58,7 @@ class Hosting:
         node: the process of the local node, if that was started early.
 
     Raises:
-        UsageError: the random seed of the setup cannot be one.
+        UsageError: the random seed of the setup cannot be one, or its store reads pickles.
     """
 
     def __init__(self, setup: BrokerSetup, node: NodeProcess | None = None) -> None:
@@ -75,12 +76,15 @@ class Hosting:
         self.engines = EngineNodes()
         """The nodes of engines in this process."""
         peers = sum(setup.workers.values())
-        self._listening = Listening(setup.host, setup.port, setup.encrypted, peers)
+        self._key_list = None if setup.run_dir is None else KeyList(setup.run_dir)
+        self._listening = Listening(setup.host, setup.port, setup.encrypted, peers, self._key_list)
         self._record: RecordFiles | None = None
         self._driver: Driver | None = None
         self._written: list[Path] = []
         """The connection files."""
         self._setting, self._absent = choose_store(setup.store, setup.host, setup.run_dir)
+        if setup.allow is not None:
+            check_pickleless(self._setting)
         self._objects = ""
         self._opened = contextlib.ExitStack()
         """The folders of the store."""
@@ -118,6 +122,8 @@ class Hosting:
                 succession=self._succession(standing=not stand_in),
                 ledgers=self._ledgers(standing=not stand_in),
                 copied_bytes=self._copied_bytes(),
+                allow=self._setup.allow,
+                door=self._listening.door,
             )
             self._driver = Driver(
                 self.broker, on_stop=self._asked_to_stop, on_stop_heard=self._heard_to_stop
@@ -174,6 +180,7 @@ class Hosting:
             space=process_space(),
             random_seed=self.random_seed,
             rejoin_s=self.settings.rejoin_s,
+            allow=self._setup.allow,
         )
 
     def _copied_bytes(self) -> int:
@@ -236,11 +243,16 @@ class Hosting:
         self._listening.remove_folder()
         self._opened.close()
 
+    def _remove_keys(self) -> None:
+        if self._key_list is not None:
+            self._key_list.remove()
+
     def _remove_connection(self) -> None:
+        self._remove_keys()
         for path in reversed(self._written):  # the one that others look for goes first
             # a campaign that was taken over from leaves those of its successor
             with contextlib.suppress(OSError, UsageError):
-                if read_connection(path).local == self.connection.local:
+                if read_connection(path, secret=False).local == self.connection.local:
                     path.unlink()
 
     def kill(self) -> None:
@@ -269,7 +281,8 @@ class Hosting:
             check_store(self._setting)
         if self.run_dir is not None:
             with writing_to(self.run_dir):
-                self.run_dir.mkdir(parents=True, exist_ok=True)
+                make_own_folder(self.run_dir)
+                self._remove_keys()  # of a broker before
                 (self.run_dir / SEED_FILE).write_text(f"{self.random_seed}\n")
         if self._setting is None:
             return
@@ -342,4 +355,5 @@ class Hosting:
             store=self._setting,
             objects=connection.objects if local else "",
             random_seed=self.random_seed,
+            allow=self._setup.allow,
         )

@@ -7,6 +7,8 @@ import ipaddress
 import logging
 import shutil
 import socket
+from collections import Counter
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from steerio.edge.system.descriptors import spare_descriptors
@@ -14,6 +16,7 @@ from steerio.edge.system.threads import need_threads
 from steerio.edge.wire.addresses import TCP, UNIX, join_address, resolve_host, split_address
 from steerio.edge.wire.connection import WORKERS
 from steerio.edge.wire.endpoint import RouterEndpoint
+from steerio.edge.wire.keyring import KeyList, Keyring
 from steerio.edge.wire.keys import ClientKeys, make_keys
 from steerio.edge.wire.memory import MemoryRouter
 from steerio.edge.wire.socket_folders import make_folder
@@ -37,11 +40,20 @@ class Listening:
         host, port: the TCP address to listen on; ``None`` for this machine only.
         encrypted: whether TCP speaks CURVE.
         expected: how many peers of this machine will take a descriptor each.
+        listed: the keys of single holders, if there may be any.
     """
 
     def __init__(
-        self, host: str | None, port: int | None, encrypted: bool, expected: int = 0
+        self,
+        host: str | None,
+        port: int | None,
+        encrypted: bool,
+        expected: int = 0,
+        listed: KeyList | None = None,
     ) -> None:
+        self.door: NetworkDoor | None = None
+        """The keys of the TCP address, as the broker sees them."""
+        self._listed = listed
         self.memory = MemoryRouter()
         self.routers: list[RouterEndpoint] = []
         self.stream = ""
@@ -108,7 +120,8 @@ class Listening:
         try:
             context = Context()
             self._opened.callback(context.end)
-            gate = Gate(context, server, spare_descriptors(self._expected))
+            keyring = None if server is None else Keyring(server, self._listed)
+            gate = Gate(context, keyring, spare_descriptors(self._expected))
             self._opened.callback(gate.close)
             router = ZmqRouter(context, address, server, gate)
         except OSError as error:
@@ -117,6 +130,8 @@ class Listening:
                 "Choose another --port (0: any free one) or --host"
             ) from None
         self.routers.append(router)
+        if keyring is not None:
+            self.door = NetworkDoor(keyring, router.cut)
         # no other machine reaches this one by a number that stands for all of its own
         known = socket.gethostname() if host in (ANY_HOST, "::") else host
         self.remote = join_address(known, split_address(router.address)[1])
@@ -129,6 +144,40 @@ class Listening:
         """Remove the folder of the sockets."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class NetworkDoor:
+    """The keys of a TCP address, and the connections that show them.
+
+    Args:
+        keyring: the keys.
+        cut: ends the connections that have shown keys of these labels.
+    """
+
+    def __init__(self, keyring: Keyring, cut: Callable[[Collection[str]], None]) -> None:
+        self._keyring = keyring
+        self._cut = cut
+
+    def __repr__(self) -> str:
+        return f"<NetworkDoor with {self._keyring!r}>"
+
+    def look(self) -> frozenset[str]:
+        """Look which keys are revoked by now, and return their labels."""
+        return self._keyring.look()
+
+    def cut(self, labels: Collection[str]) -> None:
+        """End the connections that have shown keys of these labels."""
+        self._cut(labels)
+
+    @property
+    def revoked(self) -> frozenset[str]:
+        """The labels of keys that were revoked, as of the last look."""
+        return self._keyring.revoked
+
+    @property
+    def refused(self) -> Counter[str]:
+        """How many connections were refused, by reason."""
+        return self._keyring.refused
 
 
 def check_host(given: str | None) -> None:

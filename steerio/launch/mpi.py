@@ -25,7 +25,13 @@ from typing import NoReturn
 import msgspec
 from msgspec import Struct, structs
 
-from steerio.edge.system.own_files import from_json, read_own, to_json, write_own
+from steerio.edge.system.own_files import (
+    from_json,
+    make_own_folder,
+    read_own,
+    to_json,
+    write_own,
+)
 from steerio.edge.wire.addresses import TCP
 from steerio.edge.wire.connection import listens
 from steerio.errors import UsageError
@@ -244,7 +250,7 @@ class _Told(Struct):
 
 def _write(path: Path, setup: NodeSetup | None) -> None:
     """Write a rendezvous file, readable by its owner alone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_own_folder(path.parent)
     write_own(path, to_json(_Told(setup)))
 
 
@@ -258,7 +264,7 @@ def await_setup(path: Path, rank: Rank, timeout_s: float = WAIT_S) -> NodeSetup 
     until, notice = time.monotonic() + timeout_s, time.monotonic() + NOTICE_S
     while time.monotonic() < until:
         with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
-            data, found = read_own(path)
+            data, found = read_own(path, secret=True)
             setup = from_json(data, _Told).setup
             # an earlier file may be of a job that was killed
             if setup is None or found.st_mtime > began or listens(setup.address):

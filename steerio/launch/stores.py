@@ -37,6 +37,19 @@ def read_setting(asked: str) -> StoreSetting:
         raise UsageError(f"{asked} is not the setting of a store: {error}") from None
 
 
+def check_pickleless(setting: StoreSetting | None) -> None:
+    """Refuse a store that writes pickles, for workers that read none.
+
+    Raises:
+        UsageError: it is one: the keys of ProxyStore's connectors are pickled.
+    """
+    if setting is not None and setting.kind not in (SHARED_MEMORY, "file"):
+        raise UsageError(
+            f"a store of the kind {setting.kind!r} pickles the keys of its objects, and with a "
+            "list of allowed functions (allow) no pickle is read: use shared-memory or file"
+        )
+
+
 def choose_store(
     asked: StoreSetting | None, host: str | None, run_dir: Path | None
 ) -> tuple[StoreSetting | None, str]:

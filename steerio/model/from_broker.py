@@ -25,7 +25,7 @@ class Accepted(Struct, frozen=True, gc=False, array_like=True, tag=50):
     `messages.FromObserver` only. ``incarnation`` is the broker's (0: no other will take its place),
     and ``events`` the number of the last event before its own. ``tasks`` is the number of the last
     task that a detached client has submitted, so far, and ``session`` your number among those of
-    your name.
+    your name. ``allow`` has the functions that workers run, if these read no pickle.
     """
 
     number: int
@@ -37,6 +37,7 @@ class Accepted(Struct, frozen=True, gc=False, array_like=True, tag=50):
     events: int = 0
     tasks: int = 0
     session: int = 0
+    allow: tuple[str, ...] | None = None
 
 
 class Refused(Struct, frozen=True, gc=False, array_like=True, tag=51):

@@ -58,6 +58,7 @@ class NodeSetup(Struct, frozen=True, kw_only=True):
         random_seed: of the run; its workers' random numbers follow from it.
         sockets: the folder of the node's own socket for workers; the node itself says which.
         again: whether it was a node of another broker before, in this one's place.
+        allow: the functions that its workers may run, which then read no pickle; ``None``: any.
     """
 
     name: str
@@ -82,6 +83,7 @@ class NodeSetup(Struct, frozen=True, kw_only=True):
     random_seed: int = 0
     sockets: str = ""
     again: bool = False
+    allow: tuple[str, ...] | None = None
 
     @property
     def requires(self) -> dict[str, list[str]]:

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from steerio.edge.encoding.refusing import refuse_pickles
 from steerio.edge.store.opening_stores import open_store
 from steerio.edge.system import descendants, inheritance
 from steerio.edge.wire.blocking_link import StreamLink
@@ -71,9 +72,11 @@ def become_worker(
         streams.begin(name)
         work_folders.keep_in(setup.work)
         slot = slots.view(order["slot"])
+        if setup.allow is not None:
+            refuse_pickles()
         link = StreamLink(setup.worker_address, "worker")
         ahead, objects = _ahead(setup), _objects(setup, name)
-        Worker(link, name, slot, ahead, objects, streams, output).serve()
+        Worker(link, name, slot, ahead, objects, streams, output, setup.allow).serve()
         status = 0
     except SystemExit as exit_:
         code = 0 if exit_.code is None else exit_.code

@@ -23,6 +23,7 @@ from steerio.launch.hosting import Hosting
 from steerio.launch.on_executor import on_executors
 from steerio.launch.stores import check_thresholds, reach_store
 from steerio.launch.workers import DEFAULT, AskedWorkers, check_workers, named_workers, needs_of
+from steerio.model.allowed import checked_patterns
 from steerio.model.bounds import named
 from steerio.model.from_clients import IN_WORKER
 from steerio.model.objects import StoreSetting
@@ -104,6 +105,7 @@ async def open_session(
     random_seed: int | None = None,
     name: str = "session",
     memo: Folders = (),
+    allow: Iterable[str] | None = None,
 ) -> AsyncGenerator[Session, None]:
     """Open a session with a broker and workers of its own, on the running loop.
 
@@ -125,6 +127,10 @@ async def open_session(
         memo: the run directory of an earlier run of a campaign, or several, whose results of task
             types with ``memo=True`` are known here. A session has no journal of its own: of its own
             results the latest are known, up to 128 MiB.
+        allow: the import paths of the only functions that workers run, like ``["search:energy",
+            "search:*"]``. Workers then read no pickle, and neither does this process as long as
+            the session is open: arguments and values travel as msgspec has them, or are refused.
+            By default workers run any function.
 
     Raises:
         UsageError: an argument is wrong, or ``run_dir`` holds another run.
@@ -136,6 +142,7 @@ async def open_session(
     check_given(run_dir=run_dir, settings=settings, store=store)
     check_pin(pin)
     name = named(name, CLIENT_NAME)
+    allowed = checked_patterns(allow, "allow")
     modules = named_modules(preload)
     folder = None if run_dir is None else Path(run_dir)
     if folder is not None:
@@ -154,6 +161,7 @@ async def open_session(
         settings=settings or Settings(),
         store=store,
         random_seed=random_seed,
+        allow=allowed,
     )
     hosting = Hosting(setup)
     await hosting.start()

@@ -10,13 +10,15 @@ from steerio.edge.encoding.snapshots import Snapshots
 from steerio.edge.encoding.values import total_bytes
 from steerio.edge.wire.cutting import check_frames
 from steerio.edge.wire.endpoint import Frames
-from steerio.errors import UsageError
+from steerio.errors import FunctionRefused, UsageError
+from steerio.model.allowed import how_allowed
 from steerio.model.bounds import MOST_NEEDED
 from steerio.model.objects import Inputs, StoredObject
 from steerio.model.tasks import TaskOptions, TaskSpec
 from steerio.session.arguments import Given, as_submitted
 from steerio.session.session_store import SessionStore
 from steerio.session.task import Task
+from steerio.session.task_code import is_importable
 from steerio.session.task_type import TaskType
 
 PackedCall = tuple[TaskSpec, bytes, Frames, Inputs | None, bool, Given, bool]
@@ -50,7 +52,10 @@ def packed_call(
     Raises:
         TypeError, EncodingError: as for `Session.submit`.
         UsageError: a reference is of another session, or there are too many.
+        FunctionRefused: the workers would not run the function.
     """
+    if store.client.allow is not None:
+        _check_allowed(kind, store.client.allow)
     codec = kind.codec
     references = NO_REFERENCES
     inputs = None
@@ -76,6 +81,22 @@ def packed_call(
         frames = snapshots.take(frames)
     given = as_submitted(codec, args, kwargs, body, frames, references)
     return spec, body, frames, inputs, stored, given, usual is not None
+
+
+def _check_allowed(kind: TaskType[..., Any], allow: tuple[str, ...]) -> None:
+    """Refuse a function that the workers would.
+
+    Raises:
+        FunctionRefused: it is not among those that they run, or they do not find it by its name.
+    """
+    if not is_importable(kind.function, kind.name):
+        raise FunctionRefused(
+            kind.name,
+            "workers do not find it by this name, and no code is sent to them: put it at the top "
+            "level of a module that they can import",
+        )
+    if not how_allowed(kind.name, allow):
+        raise FunctionRefused(kind.name, f"allowed are {', '.join(allow) or 'none'}")
 
 
 def _inputs(objects: list[StoredObject], latest: list[str]) -> Inputs:

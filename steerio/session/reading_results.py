@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, assert_never
 
+from steerio.edge.encoding.refusing import refuses_pickles
 from steerio.errors import (
     TaskCancelled,
     TaskDidNotSucceed,
@@ -114,7 +115,7 @@ def _task_error(error: RemoteError | None) -> rs.TaskError:
     if error is None:
         return rs.TaskError("Exception", "unknown", "")
     exception = None
-    if error.pickled:
+    if error.pickled and not refuses_pickles():
         try:
             exception = pickle.loads(error.pickled)
         except Exception:  # noqa: BLE001 - unpickling may raise anything

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from steerio.edge.record.broker_file import FILE as BROKER
-from steerio.edge.system.own_files import from_json, to_json, writing_to
+from steerio.edge.system.own_files import from_json, make_own_folder, to_json, writing_to
 from steerio.errors import UsageError
 from steerio.model.showing import counted, in_words
 
@@ -47,7 +47,7 @@ def make_run_dir(asked: Path | str | None, name: str) -> Path:
     with writing_to(path):
         if asked is None:
             path = _make_dated(path)
-        path.mkdir(parents=True, exist_ok=True)
+        make_own_folder(path)
         (path / LOG_FILE).touch()
     return path
 
@@ -75,7 +75,7 @@ def reopen_run_dir(asked: Path | str) -> Path:
         if not journal.exists():
             _refuse_folder_of_runs(path)
         _refuse_links(path)
-        path.mkdir(parents=True, exist_ok=True)
+        make_own_folder(path)
         (path / LOG_FILE).touch()
     return path
 
@@ -164,7 +164,7 @@ def _make_dated(path: Path) -> Path:
     for number in itertools.count(1):
         fresh = path.with_name(f"{path.name}-{stamp}" + (f"-{number}" if number > 1 else ""))
         with contextlib.suppress(FileExistsError):
-            fresh.mkdir()
+            fresh.mkdir(mode=0o700)
             return fresh
     raise AssertionError("numbers do not end")
 

@@ -9,6 +9,7 @@ import pickle
 import traceback
 
 from steerio.edge.encoding.pickling import dump
+from steerio.edge.encoding.refusing import refuses_pickles
 from steerio.model.bounds import NAME_CHARACTERS, cut
 from steerio.model.messages import RemoteError
 from steerio.model.showing import steady
@@ -40,7 +41,7 @@ def describe(raised: BaseException, own_frames: int) -> RemoteError:
         message = f"(its __str__ raises {type(error).__name__})"
     name, text = cut(name, NAME_CHARACTERS), cut(text, TRACEBACK_CHARACTERS)
     message = cut(message, MESSAGE_CHARACTERS)
-    pickled = _pickle(raised.with_traceback(None))
+    pickled = b"" if refuses_pickles() else _pickle(raised.with_traceback(None))
     if len(pickled) > PICKLED_BYTES:
         nbytes, pickled = len(pickled), b""
         message += f" [it does not travel itself: {nbytes} bytes, of at most {PICKLED_BYTES}]"

@@ -7,15 +7,17 @@ import functools
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from steerio.edge.encoding.call_codec import CallCodec
-from steerio.edge.encoding.callables import class_of, fingerprint, itself
+from steerio.edge.encoding.callables import class_of, fingerprint, itself, name_of
 from steerio.edge.encoding.classes import Read
 from steerio.edge.encoding.references import holds_references
+from steerio.errors import FunctionRefused
+from steerio.model.allowed import check_type
 from steerio.model.tasks import FunctionKind, TaskSpec
 from steerio.worker.resources import Resource
 
@@ -28,7 +30,14 @@ class LoadedType:
 
     __slots__ = ("codec", "fleeting", "function", "kind", "name", "orderly", "read", "spec")
 
-    def __init__(self, spec: TaskSpec) -> None:
+    def __init__(self, spec: TaskSpec, allow: Sequence[str] | None = None) -> None:
+        """Find the function, which must be among those that ``allow`` lets be run.
+
+        Raises:
+            FunctionRefused: it is not; nothing of it was imported or read.
+            Exception: any that importing or reading it raises.
+        """
+        how = check_type(spec, allow)
         self.spec = spec
         self.name = spec.name
         self.kind: FunctionKind = spec.kind
@@ -43,6 +52,8 @@ class LoadedType:
             self.fleeting = holds_references(spec.code) or holds_state(self.function)
         else:
             self.function: Callable[..., Any] = _find_same(spec)
+            if how == "by module":
+                _check_home(self.function, spec.name)
         self.codec = CallCodec(self.function, spec.name, checked=spec.checked)
 
     def renew(self) -> bool:
@@ -119,6 +130,18 @@ def _find_same(spec: TaskSpec) -> Callable[..., Any]:
             "another file; reload the module there (importlib.reload) or start that program anew"
         )
     return found
+
+
+def _check_home(function: Callable[..., Any], name: str) -> None:
+    """Refuse a function that a module has only imported, as ``search:os.system``.
+
+    Raises:
+        FunctionRefused: another module defines it.
+    """
+    if name_of(function) != name:
+        raise FunctionRefused(
+            name, f"its module does not define it: it is {name_of(function)}, to be allowed itself"
+        )
 
 
 def _same_code(function: Callable[..., Any], digest: bytes) -> bool:

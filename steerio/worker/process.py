@@ -18,6 +18,7 @@ import inspect
 import os
 import time
 from collections import deque
+from collections.abc import Sequence
 from types import CoroutineType
 from typing import Any, assert_never, cast
 
@@ -69,6 +70,7 @@ class Worker:
         objects: the way to the store.
         streams: its random numbers.
         output: its printed lines.
+        allow: the functions that it may run; ``None``: any.
     """
 
     def __init__(
@@ -80,7 +82,9 @@ class Worker:
         objects: WorkerObjects,
         streams: RandomStreams,
         output: Output,
+        allow: Sequence[str] | None = None,
     ) -> None:
+        self._allow = allow
         self._stop = StopSignal(slot, self._end)
         self._broker = BrokerLink(link, self._stop)
         self._name = name
@@ -330,7 +334,7 @@ class Worker:
             self._kind = None
             self._surroundings.set_back_owed()
         if isinstance(kind, ms.DefineTask):
-            kind = self._types[type_id] = LoadedType(kind.spec)
+            kind = self._types[type_id] = LoadedType(kind.spec, self._allow)
             self._streams.loaded(kind.name, kind.function)
             self._surroundings.note()  # a module's changes at its load are not a task's
         elif kind.read is not None and kind.renew():

@@ -19,6 +19,7 @@ import zmq
 from steerio.edge.wire import contexts, zeromq, zeromq_sockets
 from steerio.edge.wire.contexts import Context
 from steerio.edge.wire.gatekeeper import Gatekeeper
+from steerio.edge.wire.keyring import Keyring
 from steerio.edge.wire.keys import make_keys
 from steerio.edge.wire.zeromq import ZmqRouter
 from steerio.edge.wire.zeromq_link import ZmqLink
@@ -41,7 +42,7 @@ def ends(context: Context) -> bool:
 
 def open_and_close(context: Context, folder: str) -> None:
     """Open all that a process may open with a context, and close it again."""
-    keeper = Gatekeeper(context, make_keys())
+    keeper = Gatekeeper(context, Keyring(make_keys()))
     router = ZmqRouter(context, f"ipc://{folder}/broker")
     link = ZmqLink(context, router.address, b"peer")
     link.send(ms.JoinClient(ms.PROTOCOL, "peer"))

@@ -20,6 +20,7 @@ from steerio.edge.wire import gate as gates
 from steerio.edge.wire import zeromq, zeromq_sockets
 from steerio.edge.wire.contexts import Context
 from steerio.edge.wire.gate import Gate
+from steerio.edge.wire.keyring import Keyring
 from steerio.edge.wire.keys import CLIENT, NODE, OBSERVER, ROLES, ServerKeys, make_keys
 from steerio.edge.wire.zeromq import ZmqRouter
 from steerio.edge.wire.zeromq_link import ZmqLink
@@ -39,7 +40,8 @@ class Port:
     def __init__(self, context: Context, keys: ServerKeys | None, most: int) -> None:
         self._context = context
         self.keys = keys
-        self.gate = Gate(context, keys, most)
+        self.keyring = None if keys is None else Keyring(keys)
+        self.gate = Gate(context, self.keyring, most)
         self.router = ZmqRouter(context, "tcp://127.0.0.1:*", keys, self.gate)
         self._opened = ExitStack()
         self._names = 0
@@ -292,12 +294,12 @@ async def test_a_gate_closes_while_strangers_press() -> None:
 
 async def test_a_gate_that_watched_nothing_closes() -> None:
     with zmq_context() as context:
-        gate = Gate(context, make_keys())
+        gate = Gate(context, Keyring(make_keys()))
         assert "0 had to go" in repr(gate)
-        assert gate.refused == 0
+        assert gate.shed == 0
         gate.close()
         gate = Gate(context, None)
-        assert gate.refused == 0
+        assert gate.shed == 0
         gate.close()
 
 
@@ -307,7 +309,7 @@ async def test_without_threads_or_descriptors_there_is_no_gate(
     def fail(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    with zmq_context() as context, closing(Gate(context, make_keys())) as gate:
+    with zmq_context() as context, closing(Gate(context, Keyring(make_keys()))) as gate:
         monkeypatch.setattr(gates.threading.Thread, "start", fail)
         with pytest.raises(OSError, match="no more threads"):
             ZmqRouter(context, "tcp://127.0.0.1:*", make_keys(), gate)

@@ -106,7 +106,7 @@ async def test_who_has_not_the_right_keys_is_not_let_in(wrong: Any) -> None:
 async def test_the_gatekeeper_counts_whom_it_refused_and_lets_friends_in() -> None:
     loop = asyncio.get_running_loop()
     keys = make_keys()
-    with zmq_context() as context, gatekeeper(context, keys, loop) as keeper:
+    with zmq_context() as context, gatekeeper(context, keys, loop) as keyring:
         router = ZmqRouter(context, "tcp://127.0.0.1:*", keys)
         links: list[ZmqLink] = []
         try:
@@ -117,7 +117,9 @@ async def test_the_gatekeeper_counts_whom_it_refused_and_lets_friends_in() -> No
                 links.append(link)
                 link.send(to_broker(number))
                 link.flush()
-            await ear.until(lambda: len(ear.heard) == 3 and keeper.refused >= 3, quietly=True)
+            await ear.until(
+                lambda: len(ear.heard) == 3 and keyring.refused["unknown key"] >= 3, quietly=True
+            )
 
             assert sorted(ear.numbers()) == [0, 2, 4]
         finally:
@@ -158,7 +160,7 @@ async def test_the_gatekeeper_refuses_questions_that_are_none() -> None:
         [b"1.0", b"1", b"steerio", b"127.0.0.1", b"", b"CURVE", b"\xff" * 32],
         [b"\xff"] * 20,
     ]
-    with zmq_context() as context, gatekeeper(context, keys, loop) as keeper:
+    with zmq_context() as context, gatekeeper(context, keys, loop) as keyring:
         asker = context.socket(zmq.REQ)
         try:
             asker.connect(ZAP_ADDRESS)
@@ -166,7 +168,7 @@ async def test_the_gatekeeper_refuses_questions_that_are_none() -> None:
                 asker.send_multipart(question)
                 answer = await _answer(asker)
                 assert answer[2:4] == [b"400", b"unknown key"]
-                assert keeper.refused == asked
+                assert keyring.refused == {"unknown key": asked}
             asker.send_multipart([b"1.0", b"9", b"steerio", b"::1", b"", b"CURVE", right])
             answer = await _answer(asker)
             assert answer[:4] == [b"1.0", b"9", b"200", b"OK"]

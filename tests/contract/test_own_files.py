@@ -10,7 +10,14 @@ import msgspec
 import pytest
 from msgspec import Struct
 
-from steerio.edge.system.own_files import from_json, read_own, to_json, write_own, writing_to
+from steerio.edge.system.own_files import (
+    from_json,
+    make_own_folder,
+    read_own,
+    to_json,
+    write_own,
+    writing_to,
+)
 from steerio.edge.wire.connection import FILE_NAME, Connection, read_connection
 from steerio.errors import UsageError
 from steerio.model.messages import PROTOCOL
@@ -87,6 +94,32 @@ def test_a_file_that_cannot_be_trusted_is_not_read(tmp_path: Path) -> None:
             read_own(path)
     with pytest.raises(FileNotFoundError):
         read_own(tmp_path / "none")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o610, 0o644])
+def test_keys_that_others_can_read_are_refused_with_the_way_out(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / FILE_NAME
+    write_own(path, b"{}")
+    path.chmod(mode)
+    assert read_own(path)[0] == b"{}", "without keys in it others may read it"
+    with pytest.raises(UsageError, match=rf"{FILE_NAME} has keys.*mode {mode:04o}.*chmod 600"):
+        read_own(path, secret=True)
+    with pytest.raises(UsageError, match="has keys"):
+        read_connection(tmp_path)
+    with pytest.raises(UsageError, match="not a connection file"):
+        read_connection(tmp_path, secret=False)
+    path.chmod(0o600)
+    assert read_own(path, secret=True)[0] == b"{}"
+
+
+def test_a_folder_of_a_run_is_its_owners_alone_and_others_stay_as_they_are(tmp_path: Path) -> None:
+    made = tmp_path / "runs" / "one"
+    make_own_folder(made)
+    assert made.stat().st_mode & 0o777 == 0o700
+    assert made.parent.stat().st_mode & 0o055, "folders above it get the usual modes"
+    made.chmod(0o750)
+    make_own_folder(made)
+    assert made.stat().st_mode & 0o777 == 0o750
 
 
 def test_a_connection_is_found_through_a_linked_folder_whatever_its_name(tmp_path: Path) -> None:

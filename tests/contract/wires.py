@@ -23,6 +23,7 @@ from steerio.edge.wire.addresses import socket_path
 from steerio.edge.wire.contexts import Context
 from steerio.edge.wire.endpoint import LinkEndpoint, RouterEndpoint
 from steerio.edge.wire.gatekeeper import Gatekeeper
+from steerio.edge.wire.keyring import Keyring
 from steerio.edge.wire.keys import ClientKeys, ServerKeys, make_keys
 from steerio.edge.wire.memory import MemoryRouter
 from steerio.edge.wire.packets import Piece, encode
@@ -269,12 +270,13 @@ async def wired(transport: str) -> AsyncIterator[Wire]:
 @contextmanager
 def gatekeeper(
     context: Context, keys: ServerKeys, loop: asyncio.AbstractEventLoop
-) -> Iterator[Gatekeeper]:
+) -> Iterator[Keyring]:
     """Have a gatekeeper answer for as long as the block lasts."""
-    keeper = Gatekeeper(context, keys)
+    keyring = Keyring(keys)
+    keeper = Gatekeeper(context, keyring)
     loop.add_reader(keeper.fileno(), keeper.serve)
     try:
-        yield keeper
+        yield keyring
     finally:
         loop.remove_reader(keeper.fileno())
         keeper.close()

@@ -2,7 +2,8 @@
 
 Atoms stand for themselves.  Everything else is a msgpack extension that points at frames by index
 (code 1 an array, 2 a pickle, 3 a long byte string), or names an object in the store (code 4 a
-reference, 5 the latest version of a name).
+reference, 5 the latest version of a name). A process that refuses pickles has plain lists and dicts
+as msgpack inside one (code 6), and raises for all else.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from steerio.edge.encoding.references import (
     reading,
     references_exist,
 )
+from steerio.edge.encoding.refusing import check_pickle, is_plain, refuses_pickles
 from steerio.edge.encoding.serializers import OutOfBand, contiguous
-from steerio.errors import EncodingError
+from steerio.errors import EncodingError, PickleRefused
 from steerio.model.objects import StoredObject
 
 LONG_BYTES = 65536
@@ -35,7 +37,7 @@ LONG_BYTES = 65536
 ARRAY_BYTES = 256
 """Shorter arrays stand in the body itself."""
 
-ARRAY, PICKLE, BYTES, REFERENCE, LATEST = 1, 2, 3, 4, 5
+ARRAY, PICKLE, BYTES, REFERENCE, LATEST, PLAIN = 1, 2, 3, 4, 5, 6
 ATOMS: frozenset[type] = frozenset({int, float, str, bool, bytes, type(None)})
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 EXT_HEADS = frozenset({0xC7, 0xC8, 0xC9, 0xD4, 0xD5, 0xD6, 0xD7, 0xD8})
@@ -75,7 +77,7 @@ def box(value: Any, frames: list[Any]) -> Any:
         if issubclass(kind, BareLatest):
             return msgspec.msgpack.Ext(LATEST, encode(value.name))
         return msgspec.msgpack.Ext(REFERENCE, encode(value.stored))
-    return pickled(apart(value) if kind is bytearray else value, frames)
+    return pickled(apart(value) if kind is bytearray and not refuses_pickles() else value, frames)
 
 
 def boxed(value: Any, frames: list[Any]) -> msgspec.msgpack.Ext:
@@ -97,7 +99,16 @@ def apart(value: Any) -> Any:
 
 
 def pickled(value: Any, frames: list[Any]) -> msgspec.msgpack.Ext:
-    """Return a box with a pickle of ``value``, and add its buffers to ``frames``."""
+    """Return a box with a pickle of ``value``, and add its buffers to ``frames``.
+
+    Raises:
+        PickleRefused: this process makes no pickles, and the value is not plain.
+        Exception: any that pickling raises.
+    """
+    if refuses_pickles():
+        if is_plain(value):
+            return msgspec.msgpack.Ext(PLAIN, encode(value))
+        raise PickleRefused(NO_PICKLE)
     data, buffers = packing(dump, value) if references_exist() else dump(value)
     first = len(frames)
     frames.extend(buffers)
@@ -106,6 +117,14 @@ def pickled(value: Any, frames: list[Any]) -> msgspec.msgpack.Ext:
         where = len(frames)
         frames.append(data)
     return msgspec.msgpack.Ext(PICKLE, encode((where, first, len(buffers))))
+
+
+NO_PICKLE = (
+    "it would travel as a pickle, and no pickle is read there. Numbers, text, bytes, lists, dicts "
+    "with text as keys, and NumPy arrays travel without; other types if the annotation names them "
+    "exactly (a msgspec.Struct, a dataclass, tuple[int, ...])"
+)
+"""Why a value cannot be sent to those that read no pickle."""
 
 
 def _is_text(value: str) -> bool:
@@ -118,7 +137,11 @@ def _is_text(value: str) -> bool:
 
 
 def _plain_array(array: Any) -> bool:
-    return bool(array.flags.c_contiguous and array.dtype.kind in "biufcSUmM")
+    return bool(array.flags.c_contiguous and array.dtype.kind in PLAIN_KINDS)
+
+
+PLAIN_KINDS = "biufcSUmM"
+"""The kinds of NumPy's types that travel as an array."""
 
 
 array_head = msgspec.msgpack.Decoder(tuple[str, tuple[int, ...], int | bytes]).decode
@@ -131,6 +154,7 @@ _text = msgspec.msgpack.Decoder(str).decode
 
 def _unbox(code: int, data: memoryview, frames: Sequence[Any], taken: Any) -> Any:
     if code == PICKLE:
+        check_pickle("a value")
         pickled, first, count = _pickle_head(data)
         if isinstance(pickled, int):
             pickled = buffer_of(frames[pickled])
@@ -140,7 +164,10 @@ def _unbox(code: int, data: memoryview, frames: Sequence[Any], taken: Any) -> An
     if code == ARRAY:
         import numpy as np  # only for arrays: not every program has it
 
-        dtype, shape, where = array_head(data)
+        kind, shape, where = array_head(data)
+        dtype = np.dtype(kind)
+        if dtype.kind not in PLAIN_KINDS:  # of objects, the bytes would be taken for addresses
+            raise EncodingError(f"an array of the type {kind!r} does not travel as one")
         if isinstance(where, bytes):
             return np.ndarray(shape, dtype, where).copy()
         return np.frombuffer(taken(frames[where]), dtype=dtype).reshape(shape)
@@ -148,6 +175,8 @@ def _unbox(code: int, data: memoryview, frames: Sequence[Any], taken: Any) -> An
         return arrived(_stored(data))
     if code == LATEST:
         return arrived(_text(data))
+    if code == PLAIN:
+        return msgspec.msgpack.decode(data)
     raise EncodingError(f"a value has the unknown extension code {code}")
 
 

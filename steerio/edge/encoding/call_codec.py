@@ -17,6 +17,7 @@ from steerio.edge.encoding.boxing import (
     ANYTHING,
     ATOMS,
     EXT_HEADS,
+    NO_PICKLE,
     TypedDecoder,
     apart,
     box,
@@ -28,6 +29,7 @@ from steerio.edge.encoding.callables import is_dispatched_method, kind_of
 from steerio.edge.encoding.form import NO_TYPES, Form
 from steerio.edge.encoding.forms import form_of, is_exact
 from steerio.edge.encoding.references import Resolve
+from steerio.edge.encoding.refusing import is_plain, refuses_pickles
 from steerio.edge.encoding.values import (
     ANY_VALUE,
     INLINE_BYTES,
@@ -37,9 +39,15 @@ from steerio.edge.encoding.values import (
     finish,
     unsendable,
 )
-from steerio.errors import EncodingError
+from steerio.errors import PickleRefused
 
 NO_KWARGS: dict[str, Any] = {}
+
+INEXACT = (
+    "it fits its annotation and is not exactly of the types that this names (it has an int for a "
+    "float, say), so it would travel as a pickle, and no pickle is read there"
+)
+"""Why an argument beside others of types that only annotations tell cannot be sent."""
 
 REST_ARGUMENTS = 32
 """A call with more arguments than this in its ``*args`` is pickled whole."""
@@ -174,7 +182,8 @@ class CallCodec:
             args, kwargs = reader.decode(body)
         else:
             args, kwargs = reader.read(body, frames, views, resolve)
-        return args, kwargs
+        given: Any = args  # a list, if the whole call was one plain value
+        return tuple(given), kwargs
 
     def _goes_whole(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Say whether msgpack has no shape for these arguments.
@@ -203,7 +212,8 @@ class CallCodec:
                 name: self._wired(name, value, by_keyword.get(name), frames)
                 for name, value in kwargs.items()
             }
-            if len(wire_args) + len(wire_kwargs) > 1 and _repeated((*args, *kwargs.values())):
+            several = len(wire_args) + len(wire_kwargs) > 1 and not refuses_pickles()
+            if several and _repeated((*args, *kwargs.values())):  # one goes twice without pickles
                 return None
             return encode((wire_args, wire_kwargs))
         except (_OtherThanTyped, *NO_WORD):
@@ -226,9 +236,11 @@ class CallCodec:
         return self._box(key, value, frames)
 
     def _pack_whole(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Packed:
-        """Encode a call as one pickle."""
+        """Encode a call as one pickle or, if none may be made, as one plain value."""
         for key, value in self._each(args, kwargs):
             self._check(key, value)
+        if refuses_pickles():
+            return self._pack_plain(args, kwargs)
         frames: list[Any] = []
         long_apart = (
             tuple(map(apart, args)),
@@ -240,14 +252,29 @@ class CallCodec:
             for key, value in self._each(args, kwargs):
                 self._box(key, value, [])
             what = f"the arguments of task type {self.name}"
-            raise EncodingError(unsendable(what, args, error)) from error
+            raise unsendable(what, args, error) from error
         return finish(body, frames)
+
+    def _pack_plain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Packed:
+        others = [(key, value) for key, value in self._each(args, kwargs) if not is_plain(value)]
+        if others:  # so it goes in parts, or not at all: one of them is not as it is annotated
+            for key, value in self._each(args, kwargs):
+                form = self._form_of(key)
+                if form is not None and not form.plain and not is_exact(form, value):
+                    raise unsendable(self._called(key), value, PickleRefused(INEXACT))
+            raise unsendable(self._called(others[0][0]), others[0][1], PickleRefused(NO_PICKLE))
+        return finish(encode(pickled([list(args), kwargs], [])), [])
+
+    def _form_of(self, key: int | str) -> Form | None:
+        if isinstance(key, str):
+            return self._keywords.get(key)
+        return self._forms[key] if key < len(self._forms) else None
 
     def _box(self, key: int | str, value: Any, frames: list[Any]) -> Any:
         try:
             return box(value, frames)
         except Exception as error:
-            raise EncodingError(unsendable(self._called(key), value, error)) from error
+            raise unsendable(self._called(key), value, error) from error
 
     def _check(self, key: int | str, value: Any) -> None:
         """Check an argument against its annotation, if it has one that says anything."""

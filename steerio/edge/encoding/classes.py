@@ -23,6 +23,7 @@ from typing import Any, get_type_hints
 import msgspec
 
 from steerio.edge.encoding.annotations import by_value
+from steerio.edge.encoding.refusing import check_pickle
 
 _StructMeta = type(msgspec.Struct)
 _made: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
@@ -84,6 +85,7 @@ class Read:
         self._classes: list[tuple[type, Any]] = []
         outer, _Now.read = _Now.read, self._classes
         try:
+            check_pickle("a function")
             self.value: Any = pickle.loads(data)
         finally:
             _Now.read = outer

@@ -27,7 +27,7 @@ from steerio.edge.encoding.boxing import (
 )
 from steerio.edge.encoding.forms import form_of, is_exact, misfit
 from steerio.edge.encoding.references import Resolve
-from steerio.errors import EncodingError
+from steerio.errors import EncodingError, PickleRefused
 
 INLINE_BYTES = 4096
 """A longer body travels as a frame of its own, so that no broker copies it."""
@@ -66,7 +66,7 @@ class ValueCodec:
         that is logged once.
 
         Raises:
-            EncodingError: it cannot be pickled.
+            EncodingError: it cannot be pickled, or none may be made here.
         """
         frames: list[Any] = []
         body = None
@@ -83,7 +83,7 @@ class ValueCodec:
                 typed = self._form is not None and not self._form.plain
                 body = encode((boxed if typed else box)(value, frames))
             except Exception as error:
-                raise EncodingError(unsendable(what, value, error)) from error
+                raise unsendable(what, value, error) from error
         return finish(body, frames)
 
     def check(self, value: Any, what: str) -> None:
@@ -133,9 +133,11 @@ def total_bytes(frames: Sequence[Any]) -> int:
     return sum(f.nbytes if isinstance(f, memoryview) else len(f) for f in frames)
 
 
-def unsendable(what: str, value: object, error: BaseException) -> str:
-    """Return a message that a value cannot travel, why, and what to do."""
-    return (
+def unsendable(what: str, value: object, error: BaseException) -> EncodingError:
+    """Return an error that a value cannot travel, why, and what to do."""
+    if isinstance(error, PickleRefused):
+        return EncodingError(f"{what} ({type(value).__qualname__}) cannot be sent: {error}")
+    return EncodingError(
         f"{what} ({type(value).__qualname__}) cannot be sent between processes: "
         f"{type(error).__name__}: {error}. Send data that it can be made from "
         "(a path, parameters) and make it inside the task"

@@ -2,7 +2,8 @@
 
 A user who can write such a file decides where its readers connect to and which code they run. So
 the writer makes a fresh file that only its owner can read, and renames it; the reader reads a file
-only if it is no link, belongs to the reader or to root, and others cannot have written it.
+only if it is no link, belongs to the reader or to root, and others cannot have written it. One that
+has keys is read only if others cannot read it either: keys that others may have are no keys.
 
 Their JSON may have any text: names of folders and files need not be UTF-8.
 """
@@ -70,12 +71,17 @@ def write_own(path: Path, data: bytes) -> None:
         raise
 
 
-def read_own(path: Path) -> tuple[bytes, os.stat_result]:
+def read_own(path: Path, *, secret: bool = False) -> tuple[bytes, os.stat_result]:
     """Return the content of a file, and its status.
+
+    Args:
+        path: of the file.
+        secret: whether it has keys, which only its owner may read.
 
     Raises:
         FileNotFoundError: there is none.
-        UsageError: it is a link or no file, or belongs to another user, or others can write it.
+        UsageError: it is a link or no file, or belongs to another user, or others can write it, or
+            read it though it is secret.
         OSError: it cannot be read.
     """
     if path.is_symlink():
@@ -86,6 +92,8 @@ def read_own(path: Path) -> tuple[bytes, os.stat_result]:
     try:
         found = os.fstat(descriptor)
         _check_owner(path, found)
+        if secret:
+            _check_secret(path, found)
         with open(descriptor, "rb", closefd=False) as file:
             return file.read(), found
     finally:
@@ -105,6 +113,28 @@ def _check_owner(path: Path, found: os.stat_result) -> None:
             f"others than its owner can write {path}, and with it decide what is run here: look "
             "into it, and take that right from them (chmod go-w)"
         )
+
+
+def _check_secret(path: Path, found: os.stat_result) -> None:
+    """Refuse keys that others may have read, also by an access list (the group's bits show it)."""
+    if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise UsageError(
+            f"{path} has keys, and others than its owner can read it (mode "
+            f"{stat.S_IMODE(found.st_mode):04o}): take that right from them (chmod 600 {path}), "
+            "and if they may have used it, have other keys made (revoke this one, or start the "
+            "broker again)"
+        )
+
+
+def make_own_folder(path: Path) -> None:
+    """Make a folder that only its owner may look into; one that is there is left as it is.
+
+    Folders above it get the usual modes.
+
+    Raises:
+        OSError: it cannot be made, or a file is in its place.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 @contextlib.contextmanager

@@ -35,7 +35,8 @@ class Connection(Struct, frozen=True):
 
     Attributes:
         host, pid: the machine and process of the broker.
-        local: address for nodes and clients on the same machine (a Unix socket).
+        local: address for nodes and clients on the same machine (a Unix socket); empty in the file
+            of a key of its own, which opens the network address alone.
         remote: TCP address for others, or empty if the broker does not listen on one.
         keys: CURVE keys for ``remote`` by role, or ``None`` if it is not encrypted.
         protocol: version of the messages it speaks.
@@ -45,6 +46,7 @@ class Connection(Struct, frozen=True):
         space: the space of process numbers in which ``pid`` counts, if known (`process_space`).
         role: the only role in which its readers join, or empty for any.
         rejoin_s: for how many seconds its nodes wait for another broker, if it ends without a word.
+        allow: the functions that workers may run, which then read no pickle; ``None``: any.
     """
 
     host: str
@@ -59,6 +61,7 @@ class Connection(Struct, frozen=True):
     space: str = ""
     role: str = ""
     rejoin_s: float = 300.0
+    allow: tuple[str, ...] | None = None
 
     @property
     def observes(self) -> bool:
@@ -86,7 +89,7 @@ class Connection(Struct, frozen=True):
             raise UsageError(
                 f"this is the connection file of {self.role}s, which lets no {role} in: {better}"
             )
-        if self.here and _can_reach(socket_path(self.local)):
+        if self.local and self.here and _can_reach(socket_path(self.local)):
             return self.local, None
         if self.remote:
             if self.keys is not None and role not in self.keys:
@@ -140,6 +143,14 @@ class Connection(Struct, frozen=True):
             connection = structs.replace(connection, store=None, objects="")
         return connection
 
+    def with_own_key(self, role: str, keys: ClientKeys) -> Connection:
+        """Return the connection for one holder of a key, which goes over the network also here.
+
+        A local peer shows no key, so that its key could not be revoked.
+        """
+        held = structs.replace(self, keys={**(self.keys or {}), role: keys})
+        return structs.replace(held.only(role), local="")
+
     def write(self, folder: Path) -> Path:
         """Write the connection file into a run directory.
 
@@ -151,17 +162,21 @@ class Connection(Struct, frozen=True):
         return path
 
 
-def read_connection(place: Path | str) -> Connection:
+def read_connection(place: Path | str, *, secret: bool = True) -> Connection:
     """Read the connection file of a run directory (or the file itself).
 
+    Args:
+        place: the run directory, or the file.
+        secret: whether to refuse one that others can read; its writer may find its own again.
+
     Raises:
-        UsageError: there is none, or it is not one.
+        UsageError: there is none, or it is not one, or others can read or write it.
     """
     path = Path(place)
     try:
         if path.is_dir():
             path = path / FILE_NAME
-        data, _ = read_own(path)
+        data, _ = read_own(path, secret=secret)
     except FileNotFoundError:
         raise UsageError(
             f"no broker is running in {path.parent} (there is no {path.name} in it): "

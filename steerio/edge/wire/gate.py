@@ -28,7 +28,7 @@ from steerio.edge.system.descriptors import is_scarce
 from steerio.edge.system.listeners import Grip
 from steerio.edge.wire.contexts import Context
 from steerio.edge.wire.gatekeeper import Gatekeeper
-from steerio.edge.wire.keys import ServerKeys
+from steerio.edge.wire.keyring import Keyring
 from steerio.edge.wire.strangers import MOST_STRANGERS, Strangers
 
 HANDSHAKE_MS = 5_000
@@ -41,10 +41,17 @@ DEAF_S = 0.1
 """How long requests for new connections are dropped in a flood."""
 TOLD_S = 60.0
 """Least time between two warnings."""
-EVENTS = zmq.EVENT_LISTENING | zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
+EVENTS = (
+    zmq.EVENT_LISTENING
+    | zmq.EVENT_ACCEPTED
+    | zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+)
 
 _EVENT = struct.Struct("=Hi")
 _LISTENING, _ACCEPTED = int(zmq.EVENT_LISTENING), int(zmq.EVENT_ACCEPTED)
+_FAILED = int(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL)
+_NO_CURVE = int(zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH)
 
 log = logging.getLogger("steerio.edge")
 
@@ -54,7 +61,7 @@ class Gate:
 
     Args:
         context: where its sockets belong.
-        keys: the broker's CURVE keys; ``None``: any peer that can talk is let in.
+        keyring: the keys that open; ``None``: any peer that can talk is let in.
         most_connections: most connections in all.
 
     Raises:
@@ -62,9 +69,10 @@ class Gate:
     """
 
     def __init__(
-        self, context: Context, keys: ServerKeys | None, most_connections: int = 1 << 16
+        self, context: Context, keyring: Keyring | None, most_connections: int = 1 << 16
     ) -> None:
         self._context = context
+        self._keyring = keyring
         most_strangers = max(1, min(MOST_STRANGERS, most_connections // 2))
         self.strangers = Strangers(most_connections, most_strangers)
         self._flood_at = max(1, FLOOD * most_strangers // MOST_STRANGERS)
@@ -81,10 +89,11 @@ class Gate:
         """The time until which no new connection is heard of; 0: they are."""
         self._told = -inf
         self._grip = Grip()
+        self._gripping = threading.Lock()
         self._wakes, self._wakened = -1, -1
         try:
             self._wakened, self._wakes = os.pipe()
-            self._keeper = None if keys is None else Gatekeeper(context, keys)
+            self._keeper = None if keyring is None else Gatekeeper(context, keyring)
         except BaseException:
             self.close()
             raise
@@ -92,10 +101,10 @@ class Gate:
     def __repr__(self) -> str:
         return f"<Gate: {self.strangers}, {self.shed} had to go>"
 
-    @property
-    def refused(self) -> int:
-        """How many keys were refused."""
-        return self._keeper.refused if self._keeper is not None else 0
+    def cut(self, descriptor: int) -> None:
+        """End a connection, as if the network had (any thread)."""
+        with self._gripping:
+            self._grip.cut(descriptor)
 
     def watch(self, socket: zmq.Socket[bytes]) -> None:
         """Follow the connections of a socket that is not bound yet, and begin to let them in.
@@ -183,6 +192,10 @@ class Gate:
                 if gone is not None:
                     self._send_away(gone)
                     self._note_stranger()
+            elif kind == _FAILED:
+                if self._keyring is not None:
+                    why = "no key" if descriptor == _NO_CURVE else "broken handshake"
+                    self._keyring.refuse(why, f"at {endpoint.decode(errors='replace')}")
             elif kind == _LISTENING:
                 self._listener = descriptor
                 self._grip.port = int(endpoint.rpartition(b":")[2])
@@ -191,7 +204,7 @@ class Gate:
 
     def _send_away(self, descriptor: int) -> None:
         """End a connection."""
-        self._grip.cut(descriptor)
+        self.cut(descriptor)
         self.shed += 1
         now = time.monotonic()
         if now > self._told + TOLD_S:

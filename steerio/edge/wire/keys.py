@@ -60,13 +60,18 @@ class ServerKeys(Struct, frozen=True):
         socket.set(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
 
+def make_pair(server_public: str) -> ClientKeys:
+    """Return a fresh pair of keys for peers of the broker that has this public key."""
+    import zmq
+
+    public, secret = zmq.curve_keypair()
+    return ClientKeys(server_public, public.decode(), secret.decode())
+
+
 def make_keys() -> ServerKeys:
     """Return fresh keys."""
     import zmq
 
     server_public, server_secret = zmq.curve_keypair()
-    peers: dict[str, ClientKeys] = {}
-    for role in ROLES:
-        public, secret = zmq.curve_keypair()
-        peers[role] = ClientKeys(server_public.decode(), public.decode(), secret.decode())
+    peers = {role: make_pair(server_public.decode()) for role in ROLES}
     return ServerKeys(server_secret.decode(), peers)

@@ -42,6 +42,7 @@ class UnixListener:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._socket.bind(path)
+            Path(path).chmod(0o600)  # its folder is closed to others, too
             self._socket.listen(1024)
             self._socket.setblocking(False)
             selector.register(self._socket, selectors.EVENT_READ)

@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import zmq
@@ -111,6 +111,8 @@ class ZmqRouter:
         self._passing: OrderedDict[bytes, None] = OrderedDict()
         self._owing: dict[bytes, ZmqPeer] = {}
         """Peers to which something is to be sent."""
+        self._shown: dict[int, str] = {}
+        """The labels of the keys of connections, by descriptor, as they were heard last."""
 
     # -- out ------------------------------------------------------------------------------------
 
@@ -250,11 +252,22 @@ class ZmqRouter:
         return arrivals
 
     def _recognise(self, name: zmq.Frame) -> tuple[bytes, str]:
-        """Return a sender's name on the wire, and the role whose key its connection has."""
+        """Return a sender's name on the wire, and the label of its connection's key."""
+        label = str(name.get("User-Id")) if self._has_keys else ""
         if self._gate is not None:
             with contextlib.suppress(zmq.ZMQError):  # a peer of an old ZMTP: it stays a stranger
-                self._gate.strangers.heard(int(name.get(zmq.SRCFD)))
-        return name.bytes, str(name.get("User-Id")) if self._has_keys else ""
+                descriptor = int(name.get(zmq.SRCFD))
+                self._gate.strangers.heard(descriptor)
+                self._shown[descriptor] = label
+        return name.bytes, label
+
+    def cut(self, labels: Collection[str]) -> None:
+        """End the connections that showed a key of these labels; others come in by keys again."""
+        for descriptor, label in list(self._shown.items()):
+            if label in labels:
+                del self._shown[descriptor]
+                if self._gate is not None:
+                    self._gate.cut(descriptor)
 
     def _take_in(self, identity: bytes, key: str, packet: Packet, arrivals: list[Arrival]) -> None:
         """Take in a packet, and add the messages that are complete with it to the arrivals.
