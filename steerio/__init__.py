@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from steerio.edge.encoding.serializers import register_serializer as register_serializer
     from steerio.edge.store.segments import SharedMemoryConnector as SharedMemoryConnector
     from steerio.errors import AgentsGoOn as AgentsGoOn
+    from steerio.errors import BatchFailed as BatchFailed
     from steerio.errors import BrokerLost as BrokerLost
     from steerio.errors import CallLost as CallLost
     from steerio.errors import DependencyFailed as DependencyFailed
@@ -138,6 +139,7 @@ if TYPE_CHECKING:
     from steerio.model.status import NodeStatus as NodeStatus
     from steerio.model.status import PoolLoad as PoolLoad
     from steerio.session.arguments import NotKept as NotKept
+    from steerio.session.blocks import Blocks as Blocks
     from steerio.session.mlflow_versions import MlflowVersions as MlflowVersions
     from steerio.session.moves import Lease as Lease
     from steerio.session.moves import Move as Move
@@ -181,6 +183,7 @@ _HOMES = {
     "steerio.campaign.many_chains": ["FailedChain", "FinishedChain"],
     "steerio.campaign.item_flows": ["StreamedItem"],
     "steerio.session.mlflow_versions": ["MlflowVersions"],
+    "steerio.session.blocks": ["Blocks"],
     "steerio.session.nodes": ["Nodes"],
     "steerio.session.opening": ["connect", "open_session"],
     "steerio.session.opening_executor": ["open_executor"],
@@ -209,8 +212,8 @@ _HOMES = {
     "steerio.edge.store.segments": ["SharedMemoryConnector"],
     "steerio.edge.encoding.serializers": ["register_serializer"],
     "steerio.errors": [
-        "AgentsGoOn", "BrokerLost", "CallLost", "DependencyFailed", "DrainFailed", "EncodingError",
-        "ExecutorBroken",
+        "AgentsGoOn", "BatchFailed", "BrokerLost", "CallLost", "DependencyFailed", "DrainFailed",
+        "EncodingError", "ExecutorBroken",
         "ItemsDropped", "ItemsRestarted", "JoinRefused", "JournalDamaged", "JournalFailed",
         "JournalFenced", "JournalFull", "JournalTaken", "MoveDeadlock", "MoveFailed",
         "NotAllowed", "NotAnswered", "ObjectMissing", "OrderRefused", "PauseFailed",
@@ -251,6 +254,8 @@ __all__ = [
     "Answer",
     "Answered",
     "Asked",
+    "BatchFailed",
+    "Blocks",
     "Board",
     "BoardChanged",
     "BoardFull",
