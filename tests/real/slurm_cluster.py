@@ -82,9 +82,9 @@ class Slurm:
         shown = self.command("scontrol", "show", "job", "--oneliner", number)
         return dict(word.split("=", 1) for word in shown.split() if "=" in word)
 
-    def wait_for_state(self, number: str, *states: str) -> str:
+    def wait_for_state(self, number: str, *states: str, within_s: float = READY_S) -> str:
         """Wait until a job is in one of these states; returns it."""
-        until = time.monotonic() + READY_S
+        until = time.monotonic() + within_s
         while (state := self.job(number)["JobState"]) not in states:
             if time.monotonic() > until:
                 raise TookTooLong(f"job {number} is {state}, and not {states}\n{self.logs()}")

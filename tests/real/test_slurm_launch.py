@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 import steerio
-from steerio import NodeEnding, NodeJoined, NodeLost, TaskRetried
+from steerio import NodeEnding, NodeJoined, NodeLost, TaskEnded, TaskRetried
+from tests.real import programs
 from tests.real.programs import running, steerio_command
 from tests.real.slurm_cluster import Slurm, needs_slurm, slurm_of
+from tests.real.test_slurm import SEARCH, assert_same_results, rank_of
 from tests.real.test_standing_broker import broker_in
 
 pytestmark = [needs_slurm, pytest.mark.timeout(400)]
@@ -155,3 +158,41 @@ async def test_blocks_come_and_go_with_the_tasks_of_a_session(
         assert len(jobs) >= 2
         for job in jobs.values():
             slurm.wait_for_state(job["job"], "COMPLETED", "CANCELLED")
+
+
+async def test_the_molecules_give_the_same_though_a_walltime_ends_and_a_node_is_killed(
+    tmp_path: Path,
+) -> None:
+    workers = ("--workers", "simulate=1,learn=1")
+    search = steerio_command(*SEARCH, "--join", "broker")
+    with slurm_of(3) as slurm, broker_in(tmp_path), running(*search, cwd=tmp_path) as campaign:
+        async with (
+            steerio.connect(tmp_path / "broker") as session,
+            session.events(TaskEnded, NodeLost, since=0) as events,
+        ):
+            await asyncio.to_thread(launch, slurm, tmp_path, *JOB, *workers, "--walltime", "60s")
+            await some_energies(events)
+            await session.pools.pause("simulate")  # so that the campaign cannot end before the job
+            while await session.nodes.look():
+                await anext(events)
+            two = ("--walltime", "10m", "--nodes", "2")
+            await asyncio.to_thread(launch, slurm, tmp_path, *JOB, *workers, *two)
+            await session.pools.resume("simulate")
+            await some_energies(events)
+            programs.kill(rank_of(slurm, 1, b"steerio worker"))
+            assert await asyncio.to_thread(campaign.status, 200) == 0, campaign
+        assert_same_results(tmp_path)
+        assert states_of_jobs(slurm, tmp_path)["block1"] == "COMPLETED", "it left in time"
+
+
+async def some_energies(events: AsyncIterator[steerio.Event]) -> None:
+    """Wait until some more energies are computed."""
+    left = 3
+    while left:
+        event = await anext(events)
+        left -= isinstance(event, TaskEnded) and event.pool == "simulate"
+
+
+def states_of_jobs(slurm: Slurm, folder: Path) -> dict[str, str]:
+    """Return the states of the jobs, as Slurm has them, by block."""
+    return {name: slurm.job(job["job"])["JobState"] for name, job in jobs_of(slurm, folder).items()}
