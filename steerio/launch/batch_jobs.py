@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from steerio.edge.system.commands import Answer, run_command
+from steerio.edge.system.outside_commands import CommandAnswer, run_command
 from steerio.edge.system.own_files import writing_to
 from steerio.errors import BatchFailed, UsageError
 from steerio.launch.batch_script import Wish, script_of
@@ -165,7 +165,7 @@ def _run(
     command: Sequence[str],
     given: Path | None = None,
     within_s: float = ANSWER_S,
-) -> Answer:
+) -> CommandAnswer:
     try:
         answer = run_command(command, within_s, given)
     except FileNotFoundError:
@@ -185,6 +185,6 @@ UNKNOWN = ("unknown job id", "is not found", "no matching job", "invalid job id"
 """Parts of answers by which batch systems say that they know none of the jobs any more."""
 
 
-def _knows_none(answer: Answer) -> bool:
+def _knows_none(answer: CommandAnswer) -> bool:
     said = (answer.output + answer.errors).lower()
     return any(words in said for words in UNKNOWN)

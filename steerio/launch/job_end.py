@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from steerio.edge.system.commands import run_command
+from steerio.edge.system.outside_commands import run_command
 from steerio.launch.batch_systems import SYSTEMS
 from steerio.launch.walltime import find_end
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 SHOWN = 2_000
-"""Most characters of an answer that `Answer.words` returns."""
+"""Most characters of an answer that `CommandAnswer.words` returns."""
 
 
-class Answer(NamedTuple):
+class CommandAnswer(NamedTuple):
     """The answer of a command that has ended."""
 
     status: int
@@ -28,7 +28,9 @@ class Answer(NamedTuple):
         return said[:SHOWN] or f"it ended with status {self.status}, and said nothing"
 
 
-def run_command(command: Sequence[str], within_s: float, given: Path | None = None) -> Answer:
+def run_command(
+    command: Sequence[str], within_s: float, given: Path | None = None
+) -> CommandAnswer:
     """Run a command to its end.
 
     Args:
@@ -58,6 +60,6 @@ def run_command(command: Sequence[str], within_s: float, given: Path | None = No
             if process.poll() is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-    return Answer(
+    return CommandAnswer(
         process.returncode, output.decode(errors="replace"), errors.decode(errors="replace")
     )
