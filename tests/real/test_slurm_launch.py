@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from steerio import NodeEnding, NodeJoined, NodeLost, TaskEnded, TaskRetried
 from tests.real import programs
 from tests.real.programs import running, steerio_command
 from tests.real.slurm_cluster import Slurm, needs_slurm, slurm_of
-from tests.real.test_slurm import SEARCH, assert_same_results, rank_of
+from tests.real.test_slurm import MOLECULES, SEARCH, assert_same_results, rank_of
 from tests.real.test_standing_broker import broker_in
 
 pytestmark = [needs_slurm, pytest.mark.timeout(400)]
@@ -34,7 +35,9 @@ def wait_for(mark: Path) -> None:
 def launch(slurm: Slurm, folder: Path, *options: str, status: int = 0) -> str:
     """Run ``steerio launch`` for the broker in a folder; returns its output."""
     command = steerio_command("launch", "broker", *options)
-    with running(*command, cwd=folder, env=slurm.env) as program:
+    # by value goes only the campaign's own file, so nodes need to find the others beside it
+    found = {"PYTHONPATH": os.pathsep.join([programs.PATH, str(MOLECULES)])}
+    with running(*command, cwd=folder, env={**slurm.env, **found}) as program:
         assert program.status(END_S) == status, program
         return program.output
 
