@@ -26,6 +26,8 @@ from tests.real.programs import TookTooLong, family, wait_for_end
 COMMANDS = ("munged", "slurmctld", "slurmd", "srun", "sbatch", "squeue", "scancel", "scontrol")
 READY_S = 120.0
 """Longest wait for daemons to be up, and for jobs to be in a state."""
+END_S = 30.0
+"""Longest wait for jobs to end."""
 LOOK_S = 0.1
 """Time between two questions to Slurm, which tells of nothing by itself."""
 CONFIGURATION = """
@@ -129,6 +131,7 @@ def slurm_of(nodes: int, cpus: int = 4) -> Iterator[Slurm]:
         _await(lambda: _idle(slurm) == nodes, slurm)
         yield slurm
     finally:
+        _cancel_all(slurm)
         _end(daemons)
         shutil.rmtree(folder)
 
@@ -201,6 +204,20 @@ def _await(holds: Callable[[], bool], slurm: Slurm) -> None:
     while not holds():
         if time.monotonic() > until:
             raise TookTooLong(f"Slurm is not up within {READY_S:g} s\n{slurm.logs()}")
+        time.sleep(LOOK_S)
+
+
+def _cancel_all(slurm: Slurm) -> None:
+    """End the jobs, which would outlive their daemons."""
+    env = {**os.environ, **slurm.env}
+    until = time.monotonic() + END_S
+    while time.monotonic() < until:
+        asked = ["squeue", "--noheader", "--format=%i"]
+        jobs = subprocess.run(asked, env=env, capture_output=True, check=False, timeout=END_S)
+        if not jobs.stdout.split():
+            return
+        numbers = jobs.stdout.decode().split()
+        subprocess.run(["scancel", *numbers], env=env, check=False, timeout=END_S)
         time.sleep(LOOK_S)
 
 
