@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from steerio.edge.encoding.serializers import register_serializer as register_serializer
     from steerio.edge.store.segments import SharedMemoryConnector as SharedMemoryConnector
     from steerio.errors import AgentsGoOn as AgentsGoOn
+    from steerio.errors import BatchFailed as BatchFailed
     from steerio.errors import BrokerLost as BrokerLost
     from steerio.errors import CallLost as CallLost
     from steerio.errors import DependencyFailed as DependencyFailed
@@ -142,6 +143,7 @@ if TYPE_CHECKING:
     from steerio.model.status import NodeStatus as NodeStatus
     from steerio.model.status import PoolLoad as PoolLoad
     from steerio.session.arguments import NotKept as NotKept
+    from steerio.session.blocks import Blocks as Blocks
     from steerio.session.executables import executable as executable
     from steerio.session.executables import mpi_task as mpi_task
     from steerio.session.joblib_backend import joblib_backend as joblib_backend
@@ -193,6 +195,7 @@ _HOMES = {
     "steerio.session.joblib_backend": ["joblib_backend"],
     "steerio.session.executables": ["executable", "mpi_task"],
     "steerio.session.mlflow_versions": ["MlflowVersions"],
+    "steerio.session.blocks": ["Blocks"],
     "steerio.session.nodes": ["Nodes"],
     "steerio.session.opening": ["connect", "open_session"],
     "steerio.session.opening_executor": ["open_executor"],
@@ -221,8 +224,8 @@ _HOMES = {
     "steerio.edge.store.segments": ["SharedMemoryConnector"],
     "steerio.edge.encoding.serializers": ["register_serializer"],
     "steerio.errors": [
-        "AgentsGoOn", "BrokerLost", "CallLost", "DependencyFailed", "DrainFailed", "EncodingError",
-        "ExecutorBroken", "FunctionRefused",
+        "AgentsGoOn", "BatchFailed", "BrokerLost", "CallLost", "DependencyFailed", "DrainFailed",
+        "EncodingError", "ExecutorBroken", "FunctionRefused",
         "ItemsDropped", "ItemsRestarted", "JoinRefused", "JournalDamaged", "JournalFailed",
         "JournalFenced", "JournalFull", "JournalTaken", "MoveDeadlock", "MoveFailed",
         "NotAllowed", "NotAnswered", "ObjectMissing", "OrderRefused", "PauseFailed",
@@ -265,6 +268,8 @@ __all__ = [
     "Answer",
     "Answered",
     "Asked",
+    "BatchFailed",
+    "Blocks",
     "Board",
     "BoardChanged",
     "BoardFull",

@@ -251,6 +251,19 @@ class DrainFailed(SteerioError):
         super().__init__(f"node {node!r}: {reason}")
 
 
+class BatchFailed(SteerioError):
+    """A batch system has refused an order, or has not answered.
+
+    Attributes:
+        system: its name.
+        reason: why, in its own words if it has any.
+    """
+
+    def __init__(self, system: str, reason: str) -> None:
+        self.system, self.reason = system, reason
+        super().__init__(f"the batch system {system}: {reason}")
+
+
 class OrderRefused(SteerioError):
     """A campaign, or its broker, has refused an order.
 

@@ -29,9 +29,9 @@ from steerio.errors import BrokerLost, UsageError
 from steerio.launch.broker_setup import search_path, working_folder
 from steerio.launch.finding import find_broker, folder_of
 from steerio.launch.hosting import CAMPAIGNS_CORES
+from steerio.launch.job_end import node_end
 from steerio.launch.ranks import find_rank
 from steerio.launch.stores import check_pickleless
-from steerio.launch.walltime import find_end
 from steerio.launch.workers import check_workers, needs_of, parse_workers
 from steerio.model.allowed import parse_allowed
 from steerio.model.bounds import named
@@ -71,7 +71,7 @@ def run_worker(
     Raises:
         UsageError: one of these cannot be read, or no broker runs there.
     """
-    ends = find_end(walltime, os.environ, time.time())
+    ends = node_end(walltime, os.environ, time.time())
     asked = parse_workers(workers)
     counts = check_workers(asked)
     need_descriptors()

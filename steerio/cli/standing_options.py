@@ -72,6 +72,43 @@ def worker(**given: Any) -> None:
 
 
 @click.command()
+@click.argument("run_dir", metavar="RUN_DIR")
+@click.option("--scheduler", metavar="NAME", help="The batch system: slurm, pbs, lsf or flux.")
+@click.option("--nodes", type=click.IntRange(1), default=1, show_default=True, metavar="N")
+@click.option("--walltime", metavar="TIME", help="How long the job runs: 10m, 2h, 1:30:00.")
+@click.option(
+    "--workers",
+    metavar="POOL=N,...",
+    default="default=1",
+    show_default=True,
+    help=f"Workers of each node; {NEEDS}.",
+)
+@click.option("--queue", metavar="NAME", default="", help="Queue, or partition [the default one].")
+@click.option("--account", metavar="NAME", default="", help="Account, project or bank.")
+@click.option("--cpus", type=click.IntRange(1), help="Cores of each node [whole nodes].")
+@click.option(
+    "--option", "options", multiple=True, metavar="LINE", help="A line for the script's head."
+)
+@click.option("--setup", multiple=True, metavar="LINE", help="A line before steerio starts.")
+@click.option("--launcher", metavar="COMMAND", default="", help="Starts one process a node.")
+@click.option("--dry-run", is_flag=True, help="Print the script, and submit nothing.")
+@click.option("--script", metavar="FILE", help="Submit this script, an edited one.")
+@click.option("--list", "as_list", is_flag=True, help="Show the jobs of RUN_DIR.")
+@click.option("--json", "as_json", is_flag=True, help="With --list: as JSON.")
+@click.option(
+    "--cancel", "to_cancel", multiple=True, metavar="JOB", help="Cancel this job, or block."
+)
+def launch(**given: Any) -> None:
+    """Submit a batch job whose nodes join the broker that runs in RUN_DIR.
+
+    Its script and output are in RUN_DIR/batch. To edit a script: --dry-run > FILE, then --script.
+    """
+    from steerio.cli import launch_command  # each command loads only its own code
+
+    launch_command.launch_or_look(**{**given, "cpus": given["cpus"] or 0})
+
+
+@click.command()
 @click.option("--workers", metavar="POOL=N,...", help=f"Workers to find places for; {NEEDS}.")
 @click.option("--explain", is_flag=True, help="Say why each worker gets its place.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
@@ -164,5 +201,5 @@ def session_drop(run_dir: str, name: str, cancel: bool) -> None:
     session_command.drop_session(run_dir, name, cancel)
 
 
-STANDING = (broker, worker, nodes, status, drain, undrain, stop, session)
+STANDING = (broker, worker, launch, nodes, status, drain, undrain, stop, session)
 """All of them."""

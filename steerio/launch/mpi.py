@@ -36,8 +36,8 @@ from steerio.edge.wire.addresses import TCP
 from steerio.edge.wire.connection import listens
 from steerio.errors import UsageError
 from steerio.launch.hosting import Hosting
+from steerio.launch.job_end import node_end
 from steerio.launch.ranks import TAKEN, Rank, find_rank, how_not, token
-from steerio.launch.walltime import find_end
 from steerio.node.setup import NodeSetup
 
 WAIT_S = 120.0
@@ -121,9 +121,8 @@ def _follow(rank: Rank, run_dir: Path | None) -> NoReturn:
 
     setup = await_setup(rendezvous_path(rank, rank.number, run_dir), rank)
     if setup is not None and listens(setup.address):
-        ends = find_end(None, os.environ, time.time())
         try:
-            run_node(structs.replace(setup, ends=ends), None, stays_s=STAY_S)
+            run_node(setup, None, stays_s=STAY_S)
         except UsageError:
             if listens(setup.address):
                 raise
@@ -157,6 +156,8 @@ class Followers:
         self._looks: list[asyncio.TimerHandle] = []
         self._next_look: asyncio.TimerHandle | None = None
         self._alone = False
+        self._ends = node_end(None, os.environ, time.time())
+        """The end of the job, for all: if each rank asked the batch system, it would not answer."""
 
     def __enter__(self) -> Followers:
         """Begin."""
@@ -198,7 +199,8 @@ class Followers:
             setup = hosting.setup(
                 f"rank{number}", share, log=log, local=self.rank.one_host, pin=False
             )
-            _write(self._paths[number], setup if share else None)
+            told = structs.replace(setup, ends=self._ends)
+            _write(self._paths[number], told if share else None)
             self._told.add(number)
         loop = asyncio.get_running_loop()
         self._looks = [

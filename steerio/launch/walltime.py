@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from steerio.errors import UsageError
 
-END_VARIABLE = "SLURM_JOB_END_TIME"
-"""The variable by which Slurm says when it ends a job, in Unix seconds."""
+END_VARIABLES = ("STEERIO_END_TIME", "SLURM_JOB_END_TIME")
+"""The variables that say when a job ends, in Unix seconds: of our scripts; of Slurm from 23.02."""
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
@@ -25,9 +25,12 @@ def find_end(walltime: str | None, environment: Mapping[str, str], now: float) -
     """
     if walltime is not None:
         return None if walltime.strip().lower() == "none" else now + parse_seconds(walltime)
-    said = environment.get(END_VARIABLE, "")
-    # a job that is over has no steps: its variable was inherited
-    return float(said) if said.isdecimal() and float(said) > now else None
+    for variable in END_VARIABLES:
+        said = environment.get(variable, "")
+        # a job that is over has no steps: its variable was inherited
+        if said.isascii() and said.isdecimal() and float(said) > now:
+            return float(said)
+    return None
 
 
 def parse_seconds(text: str) -> float:

@@ -1,20 +1,31 @@
-"""Nodes as users see them: their state, and ways to drain them."""
+"""Nodes as users see them: their state, and ways to drain them, and to have more by batch jobs."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import assert_never
 
 from steerio.client.client import Client
-from steerio.errors import DrainFailed
+from steerio.edge.system.threads import in_thread
+from steerio.errors import DrainFailed, UsageError
+from steerio.launch.batch_jobs import Launched, launch
+from steerio.launch.batch_systems import batch_system
 from steerio.model.bounds import named, seconds
 from steerio.model.status import NodeStatus
+from steerio.session.blocks import Blocks, RealBatch, follow_blocks
 
 
 class Nodes:
-    """The nodes of a broker: `look` at them, and drain some of them."""
+    """The nodes of a broker: `look` at them, drain some of them, `launch` more.
 
-    def __init__(self, client: Client) -> None:
+    Args:
+        client: of the broker.
+        run_dir: of the broker, if it has one.
+    """
+
+    def __init__(self, client: Client, run_dir: Path | None = None) -> None:
         self._client = client
+        self._run_dir = run_dir
 
     def __repr__(self) -> str:
         return f"<Nodes of {self._client!r}>"
@@ -61,6 +72,47 @@ class Nodes:
         news = await self._client.requests.undrain_node(node)
         if news.state == "refused":
             raise DrainFailed(node, news.reason)
+
+    async def launch(self, blocks: Blocks) -> Launched:
+        """Submit one batch job whose nodes join this broker, and leave it to itself.
+
+        Args:
+            blocks: the job; ``least`` and ``most``, ``idle_s``, ``look_s`` and ``detach`` are of
+                no matter.
+
+        Raises:
+            UsageError: it cannot be, or this broker has no run directory by which nodes find it.
+            BatchFailed: the batch system has not taken it.
+        """
+        blocks.check()
+        return await in_thread(launch, self._home(), batch_system(blocks.scheduler), blocks.wish)
+
+    async def follow(self, blocks: Blocks) -> None:
+        """Submit and give up batch jobs as tasks need their workers, as long as this is awaited.
+
+        Await it in an ``@agent``. It does not end by itself, so a campaign that awaits it ends by
+        ``stop``. When it is cancelled its jobs are, too, unless ``blocks`` are detached.
+
+        A batch system that refuses or does not answer is tried again, after pauses from 10 s to
+        10 minutes; the log tells of it.
+
+        Args:
+            blocks: the jobs, and the bounds of their number.
+
+        Raises:
+            UsageError: they cannot be, or this broker has no run directory by which nodes find it.
+            BrokerLost: the broker has ended.
+        """
+        blocks.check()
+        await follow_blocks(self._client, blocks, RealBatch(blocks, self._home()))
+
+    def _home(self) -> Path:
+        if self._run_dir is None:
+            raise UsageError(
+                "nodes find a broker by its run directory, and this one has none: open the session "
+                "with run_dir=, or connect to a standing broker"
+            )
+        return self._run_dir
 
     async def _drain(self, node: str, within_s: float | None, *, retire: bool) -> None:
         node = named(node, "the name of a node")

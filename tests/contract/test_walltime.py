@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from steerio.errors import UsageError
-from steerio.launch.walltime import END_VARIABLE, find_end, parse_seconds
+from steerio.launch.walltime import END_VARIABLES, find_end, parse_seconds
 
 NOW = 1_000_000.0
 
@@ -41,8 +41,10 @@ def test_what_is_no_length_of_time_is_refused_with_how_to_say_it(text: str) -> N
 
 
 def test_what_the_user_says_counts_more_than_what_the_batch_system_does() -> None:
-    slurm = {END_VARIABLE: "1003600"}
+    ours, theirs = END_VARIABLES
+    slurm = {theirs: "1003600"}
     assert find_end(None, slurm, NOW) == NOW + 3_600
+    assert find_end(None, {**slurm, ours: "1001800"}, NOW) == NOW + 1_800
     assert find_end("10m", slurm, NOW) == NOW + 600
     assert find_end("none", slurm, NOW) is None
     assert find_end(None, {}, NOW) is None
@@ -50,4 +52,4 @@ def test_what_the_user_says_counts_more_than_what_the_batch_system_does() -> Non
 
 @pytest.mark.parametrize("said", ["", "Unknown", "-1", "999999", "1e9"])
 def test_what_says_nothing_of_this_job_is_passed_over(said: str) -> None:
-    assert find_end(None, {END_VARIABLE: said}, NOW) is None
+    assert find_end(None, dict.fromkeys(END_VARIABLES, said), NOW) is None
