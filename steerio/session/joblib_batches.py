@@ -50,10 +50,16 @@ class Batches(_joblib.AutoBatchingMixin, _joblib.ParallelBackendBase):  # type: 
 
     def submit(
         self, func: Callable[[], Any], callback: Callable[[Future[Any]], object] | None = None
-    ) -> ExecutorFuture[Any]:
-        """Queue a batch."""
-        future = self._executor.submit(func)
-        self._left.add(future)
+    ) -> Future[Any]:
+        """Queue a batch; if none is taken any more, its future has the error."""
+        future: Future[Any]
+        try:
+            future = self._executor.submit(func)
+        except RuntimeError as error:  # joblib would wait for ever: it asks in another thread
+            future = Future()
+            future.set_exception(error)
+        else:
+            self._left.add(future)
         future.add_done_callback(lambda _: self._ended(future, callback))
         return future
 

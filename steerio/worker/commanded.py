@@ -73,7 +73,8 @@ def commanded(function: Callable[P, Commands[R]], setting: ProgramSetting) -> Ca
         with members.borrowed(gang, token, stop) as places:
             return _lead(function(*args, **kwargs), setting, name, places)
 
-    setattr(run_commands, PROGRAM, True)
+    # but for the folder, which may have another path on each host
+    setattr(run_commands, PROGRAM, repr((setting.env, setting.keep, setting.ranks)))
     return run_commands
 
 

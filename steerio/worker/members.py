@@ -24,6 +24,8 @@ from steerio.worker.rank_places import MemberPlace
 
 LOOK_S = 0.05
 """Time between two looks of one that waits whether it is to stop."""
+MEET_S = 120.0
+"""Time within which the workers of a gang, which begin at once, must have met."""
 AGAIN_S = 0.01
 """Time between two tries to reach the first, which may not listen yet."""
 LONGEST_WORD = 1 << 20
@@ -50,6 +52,7 @@ def lend(gang: Gang, token: bytes, should_stop: ShouldStop) -> None:
     Raises:
         TaskStopped: this attempt is to stop.
         UsageError: the first one's host is not known here.
+        TimeoutError: the first one is not reached within two minutes.
     """
     with _reached(gang, should_stop) as link:
         link.sendall(msgspec.json.encode(_Word(token, own_place(gang.rank))) + b"\n")
@@ -60,6 +63,7 @@ def lend(gang: Gang, token: bytes, should_stop: ShouldStop) -> None:
 
 
 def _reached(gang: Gang, should_stop: ShouldStop) -> socket.socket:
+    ends_s = time.monotonic() + MEET_S
     while True:
         _go_on(should_stop)
         try:
@@ -69,7 +73,13 @@ def _reached(gang: Gang, should_stop: ShouldStop) -> socket.socket:
                 f"host {gang.address!r} of the first worker of this gang is not known on "
                 f"{socket.gethostname()}: {error.strerror}. Have hosts know each other by name"
             ) from error
-        except OSError:  # it does not listen yet, or is gone; then this attempt is told to stop
+        except OSError as error:  # it does not listen yet, or is gone; then this one is stopped
+            if time.monotonic() > ends_s:
+                raise TimeoutError(
+                    f"{socket.gethostname()} does not reach the first worker of this gang, at "
+                    f"{gang.address}:{gang.port}, within {MEET_S:.0f} s: {error}. Have the hosts "
+                    "of a pool reach each other, by any port"
+                ) from error
             time.sleep(AGAIN_S)
 
 
@@ -82,6 +92,7 @@ def borrowed(
     Raises:
         TaskStopped: this attempt is to stop.
         OSError: the port is not free any more.
+        TimeoutError: some of the others have not come within two minutes.
     """
     places = [own_place(0)]
     if gang.size == 1:
@@ -92,8 +103,15 @@ def borrowed(
         server = stack.enter_context(socket.create_server((at, gang.port), backlog=gang.size))
         server.setblocking(False)
         visitors = _Visitors(server, token, stack)
-        while len(visitors.places) < gang.size - 1:
+        ends_s = time.monotonic() + MEET_S
+        while lacking := set(range(1, gang.size)) - visitors.places.keys():
             _go_on(should_stop)
+            if time.monotonic() > ends_s:
+                raise TimeoutError(
+                    f"workers {', '.join(map(str, sorted(lacking)))} of this gang of {gang.size} "
+                    f"have not come to {gang.address}:{gang.port} within {MEET_S:.0f} s. Have the "
+                    "hosts of a pool reach each other, by any port"
+                )
             visitors.listen()
         yield [*places, *visitors.places.values()]
 

@@ -169,6 +169,16 @@ def work(x):
 """
 
 
+PROGRAM = """
+import steerio
+
+def steps(x):
+    yield ["true"]
+
+work = steerio.executable(%s)(steps).function
+"""
+
+
 def test_another_process_finds_the_same_code(tmp_path: Path) -> None:
     script = (
         "import json, work, sys; from steerio.edge.encoding.callables import fingerprint; "
@@ -191,5 +201,9 @@ def test_another_process_finds_the_same_code(tmp_path: Path) -> None:
     assert digest(3) == first, "where it stands does not matter"
     (tmp_path / "work.py").write_text(FUNCTION % "'other'")
     assert digest(1) != first
+    (tmp_path / "work.py").write_text(PROGRAM % "env={'A': '1'}")
+    first = digest(1)
+    (tmp_path / "work.py").write_text(PROGRAM % "env={'A': '2'}")
+    assert digest(1) != first != b"", "the setting of an executable is part of it"
     assert fingerprint(test_another_process_finds_the_same_code) == b"", "pytest rewrites it"
     assert fingerprint(len) == fingerprint(json.dumps) == fingerprint(pytest.raises) == b""

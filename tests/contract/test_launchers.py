@@ -13,7 +13,7 @@ from socket import create_connection
 import pytest
 
 from steerio.errors import TaskStopped, UsageError
-from steerio.worker import rank_places
+from steerio.worker import members, rank_places
 from steerio.worker.found_launcher import Launcher, find_launcher
 from steerio.worker.launchers import COMMANDS, DIALECTS, HostRanks, Launch, dialect_of
 from steerio.worker.meeting import Gang, free_port
@@ -221,6 +221,16 @@ def test_a_gang_that_is_stopped_waits_for_no_one() -> None:
         pass
     with pytest.raises(TaskStopped):
         lend(gang._replace(rank=1), b"", lambda: True)
+
+
+def test_workers_that_do_not_meet_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(members, "MEET_S", 0.0)
+    gang = Gang(0, 3, "127.0.0.1", free_port())
+    with pytest.raises(TimeoutError, match=r"workers 1, 2 of this gang of 3 have not come"):
+        with borrowed(gang, b"", lambda: False):
+            pass
+    with pytest.raises(TimeoutError, match=r"does not reach the first worker of this gang"):
+        lend(gang._replace(rank=1), b"", lambda: False)
 
 
 def test_a_host_that_is_not_known_is_named() -> None:

@@ -118,6 +118,18 @@ async def test_on_the_loop_itself_it_is_refused() -> None:
             joblib.Parallel(n_jobs=2)(joblib.delayed(fails)(x) for x in (1, 2))
 
 
+def test_a_session_that_has_ended_ends_the_call(executor: SessionExecutor) -> None:
+    """A batch that is not taken any more has its error, and joblib raises it."""
+
+    def calls() -> Iterator[object]:
+        yield joblib.delayed(fails)(1)
+        executor.break_off("it is over")
+        yield joblib.delayed(fails)(2)
+
+    with steerio.joblib_backend(executor), pytest.raises(RuntimeError, match="it is over"):
+        joblib.Parallel(pre_dispatch=1, batch_size=1)(calls())
+
+
 def test_another_executor_is_refused() -> None:
     """It takes a session's executor alone."""
     with pytest.raises(UsageError, match="executor of a session"), steerio.joblib_backend(3):  # type: ignore[arg-type]

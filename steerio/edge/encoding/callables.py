@@ -23,7 +23,8 @@ LIBRARIES = ("site-packages", "dist-packages")
 TASK_TYPE = "__steerio_task_type__"
 """An attribute of the class of task types, by which lower layers know them."""
 PROGRAM = "__steerio_program__"
-"""An attribute of functions that step through another, which yields commands to run."""
+"""An attribute of functions that step through another, which yields commands to run: it says how,
+as a text."""
 
 
 def class_of(value: object) -> type[Any]:
@@ -136,6 +137,7 @@ def fingerprint(function: Callable[..., Any]) -> bytes:
     versions of Python, optimization, a loader that rewrites it, as pytest's does), or if it belongs
     to a library, of which hosts may have different versions.
     """
+    how = str(getattr(function, PROGRAM, ""))
     function = stepped(function)
     if type(function) is not FunctionType:
         return b""
@@ -147,7 +149,7 @@ def fingerprint(function: Callable[..., Any]) -> bytes:
         return b""
     if not is_of_users(function.__module__, module):
         return b""
-    parts = b"".join(_parts_of_code(function.__code__))
+    parts = b"".join(_parts_of_code(function.__code__)) + how.encode()
     return b"%d.%d " % sys.version_info[:2] + hashlib.blake2b(parts, digest_size=16).digest()
 
 
