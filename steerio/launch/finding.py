@@ -22,6 +22,8 @@ def find_broker(run_dir: Path | str) -> Connection:
         name = str(run_dir)[:80]
         raise UsageError(f"{name!r} is no run directory: {error.strerror}") from None
     if not found:
+        if str(run_dir).endswith(".json"):
+            raise UsageError(f"there is no file {run_dir}: it goes when its broker ends")
         raise UsageError(f"there is no run directory {run_dir}")
     connection = read_connection(run_dir)
     if has_ended(connection):
