@@ -26,6 +26,7 @@ from steerio.campaign.limits import Limits
 from steerio.campaign.order_desk import OrderDesk
 from steerio.campaign.pool_watch import PoolWatch
 from steerio.campaign.run_services import RunServices
+from steerio.campaign.starting import start_soon
 from steerio.campaign.unhandled import Unhandled
 from steerio.campaign.usage import worker_seconds
 from steerio.errors import UsageError
@@ -226,13 +227,13 @@ class Conductor(RunServices):
                 case "success" | "failure" | "result" | "event" | "item" | "period" | "idle":
                     self._periods += calls.trigger.kind == "period"
                     for _ in range(calls.trigger.concurrent):
-                        group.start_soon(calls.serve, name=calls.name)
+                        start_soon(group, calls.serve, name=calls.name)
                 case _:
                     assert_never(calls.trigger.kind)
 
     def _start_loop(self, loop: AgentLoop) -> None:
         assert self._group is not None
-        self._group.start_soon(self._serve_agent, loop, name=loop.name)
+        start_soon(self._group, self._serve_agent, loop, name=loop.name)
 
     async def _serve_agent(self, loop: AgentLoop) -> None:
         await self.agents.serve(loop)

@@ -25,6 +25,7 @@ from steerio.campaign.keeping import Keeping
 from steerio.campaign.lasting_agents import LastingAgents
 from steerio.campaign.limits import Limits, Spent
 from steerio.campaign.order_desk import OrderDesk
+from steerio.campaign.starting import start_soon
 from steerio.errors import (
     BrokerLost,
     DrainFailed,
@@ -193,7 +194,7 @@ class EndingRun:
     def start(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         """Start a coroutine, which ends with the run; it is too late for one if the run ends."""
         if self._group is not None and not (self._finishing or self._ended.is_set()):
-            self._group.start_soon(function, name=name)
+            start_soon(self._group, function, name=name)
 
     def fail(self, error: Exception) -> None:
         """End the campaign with an error."""
