@@ -18,7 +18,7 @@ from steerio.edge.wire.keys import NODE
 from steerio.edge.wire.links import open_link
 from steerio.errors import UsageError
 from steerio.launch.broker_setup import search_path
-from steerio.launch.on_executor import OnExecutor
+from steerio.launch.on_executor import OnExecutor, refuse_list
 from steerio.model import messages as ms
 from steerio.model.settings import Settings
 from steerio.node.engine import Engine, Submits, told
@@ -43,6 +43,9 @@ class EngineNode:
         connection: by which the broker is found.
         settings: bounds and leases, until the broker says by which it goes.
         files: Python files that are loaded as modules, as module name and path.
+
+    Raises:
+        UsageError: the broker has a list of allowed functions.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class EngineNode:
         settings: Settings,
         files: Sequence[tuple[str, str]] = (),
     ) -> None:
+        refuse_list([pool], connection.allow)
         self._pool, self._on, self._slots = pool, on, slots
         self._connection, self._settings = connection, settings
         self._setup = EngineSetup(
