@@ -75,6 +75,8 @@ class EngineNode:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._node: Node | None = None
+        self._made: Any = None
+        """The executor, if it was made here."""
         self._given_up = False
         self._asked = ""
         """Why it was told to end."""
@@ -100,9 +102,13 @@ class EngineNode:
                 loop.call_soon_threadsafe(node.leave, reason)
 
     def give_up(self) -> None:
-        """Let no wait for its end go on."""
+        """Let no wait for its end go on, and kill the processes of an executor that was made here.
+
+        Otherwise this program would wait for them as it ends.
+        """
         self._given_up = True
         self.leave("it was given up")
+        _kill_processes(self._made)
         self.ended.set()
 
     def wait(self) -> None:
@@ -119,14 +125,19 @@ class EngineNode:
             log.exception("no executor for pool %r could be made", self._pool)
             self._serve_none(f"no executor could be made: {told(error)}")
             return
+        if executor is not self._on.executor:
+            self._made = executor  # before the look whether it was given up, which may be now
         try:
-            asyncio.run(self._serve(executor.submit))
+            if not self._given_up:
+                asyncio.run(self._serve(executor.submit))
         except BaseException as error:
             self.failure = told(error)
             log.exception("the node of pool %r failed", self._pool)
         finally:
-            if executor is not self._on.executor and not self._given_up:
-                _shut_down(executor, self._pool)
+            if self._given_up:
+                _kill_processes(self._made)  # of calls that it was given since
+            elif self._made is not None:
+                _shut_down(self._made, self._pool)
             self.ended.set()
 
     def _serve_none(self, reason: str) -> None:
@@ -208,10 +219,13 @@ def _ends(end: Callable[[], None], pool: str) -> bool:
 
 def _kill_processes(executor: Any) -> None:
     """Kill the processes of a ``ProcessPoolExecutor``: else this program would wait for them."""
-    kill = getattr(executor, "kill_workers", None)  # from Python 3.14 on
-    if kill is not None:
-        kill()
-        return
-    processes: dict[int, Any] = getattr(executor, "_processes", None) or {}
-    for process in list(processes.values()):
-        process.kill()
+    try:
+        kill = getattr(executor, "kill_workers", None)  # from Python 3.14 on
+        if kill is not None:
+            kill()
+            return
+        processes: dict[int, Any] = getattr(executor, "_processes", None) or {}
+        for process in list(processes.values()):
+            process.kill()
+    except Exception:  # it is another program's, and the end goes on
+        log.exception("the processes of %r could not be killed", executor)
