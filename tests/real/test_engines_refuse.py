@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
 import steerio
-from steerio import Campaign, OnExecutor, agent
-from steerio.errors import UsageError
+from steerio import Campaign, Command, Commands, OnExecutor, agent, task
+from steerio.errors import TaskFailed, UsageError
 from steerio.launch.engine_node import EngineNode
 from steerio.launch.finding import find_broker
 from steerio.model.settings import Settings
@@ -121,3 +122,46 @@ async def test_a_session_with_a_list_serves_no_pool_by_an_engine() -> None:
         with pytest.raises(UsageError, match="pool default cannot be served"):
             session.serve("default", OnExecutor(made, slots=1))
     assert not MADE
+
+
+# -- programs --------------------------------------------------------------------------------------
+
+
+@steerio.executable(pool="engine")
+def with_program(mark: Path) -> Commands[int]:
+    mark.touch()
+    done = yield Command(["true"])
+    return done.exit_code
+
+
+@steerio.mpi_task(gang=1, pool="engine")
+def with_ranks(mark: Path) -> Commands[int]:
+    mark.touch()
+    done = yield Command(["true"])
+    return done.exit_code
+
+
+@task(pool="engine")
+def with_program_within(mark: Path) -> int:
+    return with_program(mark)
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"),
+    [
+        (with_program, "with_program"),
+        (with_ranks, "with_ranks"),
+        (with_program_within, "with_program"),
+    ],
+    ids=["executable", "mpi_task", "called_by_a_task"],
+)
+async def test_programs_on_an_engine_are_refused(
+    kind: Callable[..., Any], named: str, tmp_path: Path
+) -> None:
+    workers = {"engine": OnExecutor(lambda: ThreadPoolExecutor(1), slots=1)}
+    async with steerio.open_session(workers=workers) as session:
+        with pytest.raises(TaskFailed) as failed:
+            await session.submit(kind, tmp_path / "begun")
+    said = f"programs run on workers of steerio, not on an engine: have {named} run in a pool"
+    assert said in str(failed.value)
+    assert not (tmp_path / "begun").exists()
