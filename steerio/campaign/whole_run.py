@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncGenerator, Container
+from collections.abc import AsyncGenerator, Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from steerio.launch.finding import find_broker, waits_for
 from steerio.launch.hosting import Hosting
 from steerio.launch.mpi import Followers
 from steerio.launch.node_process import NodeProcess
+from steerio.launch.on_executor import refuse_list
 from steerio.launch.stores import check_asked, check_thresholds
 from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
@@ -87,6 +88,7 @@ class Run:
             self._random_seed = choose_seed(plan.random_seed)
             self._workers, self._needs = _counted(campaign, plan)
             check_thresholds(self._store, {*self._workers, *seen_pools(campaign)})
+            self._refuse_list(plan.allow)
         self._node = plan.node
         self._record = RunRecord(campaign, plan, self._limits)
         self._watchdog: Expecting | None = None
@@ -105,12 +107,18 @@ class Run:
                 await self._check_store()
             else:
                 # this early, so that without a broker no run directory is made
-                self._random_seed = find_broker(self._plan.join).random_seed
+                found = find_broker(self._plan.join)
+                self._random_seed = found.random_seed
+                self._refuse_list(found.allow)
             self._earlier = await open_earlier(self._plan.memo)
             return await self._run()
         finally:
             if self._node is not None:  # hosting ends the node, but may not have begun
                 self._node.kill()
+
+    def _refuse_list(self, allow: Sequence[str] | None) -> None:
+        """Refuse pools on executors where a list of allowed functions holds."""
+        refuse_list(pools_on_executors(self._campaign, self._plan.workers), allow)
 
     async def _check_store(self) -> None:
         """Refuse an invalid store, before there is a run directory.

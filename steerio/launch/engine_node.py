@@ -18,7 +18,7 @@ from steerio.edge.wire.keys import NODE
 from steerio.edge.wire.links import open_link
 from steerio.errors import UsageError
 from steerio.launch.broker_setup import search_path
-from steerio.launch.on_executor import OnExecutor
+from steerio.launch.on_executor import OnExecutor, refuse_list
 from steerio.model import messages as ms
 from steerio.model.settings import Settings
 from steerio.node.engine import Engine, Submits, told
@@ -43,6 +43,9 @@ class EngineNode:
         connection: by which the broker is found.
         settings: bounds and leases, until the broker says by which it goes.
         files: Python files that are loaded as modules, as module name and path.
+
+    Raises:
+        UsageError: the broker has a list of allowed functions.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class EngineNode:
         settings: Settings,
         files: Sequence[tuple[str, str]] = (),
     ) -> None:
+        refuse_list([pool], connection.allow)
         self._pool, self._on, self._slots = pool, on, slots
         self._connection, self._settings = connection, settings
         self._setup = EngineSetup(
@@ -71,6 +75,8 @@ class EngineNode:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._node: Node | None = None
+        self._made: Any = None
+        """The executor, if it was made here."""
         self._given_up = False
         self._asked = ""
         """Why it was told to end."""
@@ -96,9 +102,13 @@ class EngineNode:
                 loop.call_soon_threadsafe(node.leave, reason)
 
     def give_up(self) -> None:
-        """Let no wait for its end go on."""
+        """Let no wait for its end go on, and kill the processes of an executor that was made here.
+
+        Otherwise this program would wait for them as it ends.
+        """
         self._given_up = True
         self.leave("it was given up")
+        _kill_processes(self._made)
         self.ended.set()
 
     def wait(self) -> None:
@@ -115,14 +125,19 @@ class EngineNode:
             log.exception("no executor for pool %r could be made", self._pool)
             self._serve_none(f"no executor could be made: {told(error)}")
             return
+        if executor is not self._on.executor:
+            self._made = executor  # before the look whether it was given up, which may be now
         try:
-            asyncio.run(self._serve(executor.submit))
+            if not self._given_up:
+                asyncio.run(self._serve(executor.submit))
         except BaseException as error:
             self.failure = told(error)
             log.exception("the node of pool %r failed", self._pool)
         finally:
-            if executor is not self._on.executor and not self._given_up:
-                _shut_down(executor, self._pool)
+            if self._given_up:
+                _kill_processes(self._made)  # of calls that it was given since
+            elif self._made is not None:
+                _shut_down(self._made, self._pool)
             self.ended.set()
 
     def _serve_none(self, reason: str) -> None:
@@ -204,10 +219,13 @@ def _ends(end: Callable[[], None], pool: str) -> bool:
 
 def _kill_processes(executor: Any) -> None:
     """Kill the processes of a ``ProcessPoolExecutor``: else this program would wait for them."""
-    kill = getattr(executor, "kill_workers", None)  # from Python 3.14 on
-    if kill is not None:
-        kill()
-        return
-    processes: dict[int, Any] = getattr(executor, "_processes", None) or {}
-    for process in list(processes.values()):
-        process.kill()
+    try:
+        kill = getattr(executor, "kill_workers", None)  # from Python 3.14 on
+        if kill is not None:
+            kill()
+            return
+        processes: dict[int, Any] = getattr(executor, "_processes", None) or {}
+        for process in list(processes.values()):
+            process.kill()
+    except Exception:  # it is another program's, and the end goes on
+        log.exception("the processes of %r could not be killed", executor)

@@ -33,6 +33,6 @@ class EngineNodes:
     async def close(self, reason: str) -> None:
         """End all of them, and wait for that, within bounds."""
         self.let_end(reason)
-        nodes, self._nodes = self._nodes, []
-        for node in nodes:
+        for node in [*self._nodes]:  # they stay there: `kill` may have to end the wait
             await in_thread(node.wait)
+        self._nodes = []

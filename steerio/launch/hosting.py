@@ -37,6 +37,7 @@ from steerio.launch.engine_nodes import EngineNodes
 from steerio.launch.listening import Listening
 from steerio.launch.local_node import LocalNode
 from steerio.launch.node_process import NodeProcess
+from steerio.launch.on_executor import refuse_list
 from steerio.launch.stores import check_pickleless, choose_store
 from steerio.model.objects import StoreSetting
 from steerio.node.setup import WORK, NodeSetup
@@ -58,7 +59,8 @@ class Hosting:
         node: the process of the local node, if that was started early.
 
     Raises:
-        UsageError: the random seed of the setup cannot be one, or its store reads pickles.
+        UsageError: the random seed of the setup cannot be one, or there is a list of allowed
+            functions, and its store or an executor reads pickles.
     """
 
     def __init__(self, setup: BrokerSetup, node: NodeProcess | None = None) -> None:
@@ -85,6 +87,7 @@ class Hosting:
         self._setting, self._absent = choose_store(setup.store, setup.host, setup.run_dir)
         if setup.allow is not None:
             check_pickleless(self._setting)
+            refuse_list(setup.on_executors, setup.allow)
         self._objects = ""
         self._opened = contextlib.ExitStack()
         """The folders of the store."""

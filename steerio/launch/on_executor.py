@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from steerio.errors import UsageError
@@ -88,3 +88,23 @@ def _submits(executor: object) -> bool:
 def on_executors(workers: AskedWorkers) -> dict[str, OnExecutor]:
     """Return the pools whose tasks executors run, and these."""
     return {pool: asked for pool, asked in workers.items() if isinstance(asked, OnExecutor)}
+
+
+def refuse_list(pools: Iterable[str], allow: Sequence[str] | None) -> None:
+    """Refuse executors where a list of allowed functions holds.
+
+    Args:
+        pools: whose tasks executors run.
+        allow: the functions that workers may run; ``None``: there is no list.
+
+    Raises:
+        UsageError: there are such pools and a list: an executor reads pickles, and runs any
+            function.
+    """
+    served = sorted(pools)
+    if served and allow is not None:
+        raise UsageError(
+            f"the pool{'s' * (len(served) > 1)} {', '.join(served)} cannot be served by "
+            "OnExecutor with a list of allowed functions (allow): other programs' executors read "
+            "pickles, and run any function; have workers of steerio serve it, or give no list"
+        )

@@ -15,7 +15,7 @@ from steerio.edge.encoding.snapshots import Snapshots
 from steerio.edge.wire.connection import Connection
 from steerio.errors import UnknownPool, UsageError
 from steerio.launch.needs import Needs
-from steerio.launch.on_executor import OnExecutor
+from steerio.launch.on_executor import OnExecutor, refuse_list
 from steerio.model import events as ev
 from steerio.model.bounds import named
 from steerio.model.campaign_orders import CampaignView, Order, OrderAnswer
@@ -190,7 +190,8 @@ class Session(Submitter):
 
         Raises:
             UnknownPool: there is no such pool.
-            UsageError: ``on`` is no `OnExecutor`, or this session may only look on.
+            UsageError: ``on`` is no `OnExecutor`, this session may only look on, or the broker has
+                a list of allowed functions.
         """
         if not isinstance(on, OnExecutor):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise UsageError(
@@ -199,6 +200,7 @@ class Session(Submitter):
         if self.reached_by is None or self.client.observes:
             raise UsageError("this session is not one that workers can join by")
         self.check_pool(named(pool, "the pool to serve"))
+        refuse_list([pool], self.client.allow)
         return Serving(pool, on, self.reached_by, self.client.settings)
 
     def _submit(self, kind: TaskType[..., Any], args: Any, kwargs: Any) -> Task[Any]:

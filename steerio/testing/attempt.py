@@ -68,6 +68,7 @@ class SimulatedAttempt:
         "_worker",
         "gang",
         "obeys",
+        "on_engine",
         "script",
     )
 
@@ -77,6 +78,7 @@ class SimulatedAttempt:
         self.script = script
         self.obeys = script.obeys
         self.gang = ALONE
+        self.on_engine = False
         self._objects = objects
         self._worker = worker
         self._link = link

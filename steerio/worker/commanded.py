@@ -61,6 +61,11 @@ def commanded(function: Callable[P, Commands[R]], setting: ProgramSetting) -> Ca
         name = getattr(function, "__name__", "program")
         if running is None:
             return _lead(function(*args, **kwargs), setting, name, [members.own_place(0)])
+        if running.on_engine:
+            raise UsageError(
+                f"programs run on workers of steerio, not on an engine: have {name} run in a pool "
+                "with such workers, as in workers={...: 2}"
+            )
         if not isinstance(running, RunningTask):
             raise UsageError(
                 f"no program runs in a simulation: give {name} a model with a value, as in "

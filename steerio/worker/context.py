@@ -25,6 +25,8 @@ class Running(Protocol):
 
     gang: Gang
     """The workers that run it."""
+    on_engine: bool
+    """Whether an engine runs it, and no worker."""
 
     def report(self, fraction: float | None, message: str) -> None:
         """Send progress."""

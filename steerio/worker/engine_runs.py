@@ -89,6 +89,7 @@ class _RunningHere:
 
     def __init__(self, seed: int, task_id: int) -> None:
         self.gang = ALONE
+        self.on_engine = True
         self._seed, self._task_id = seed, task_id
 
     def report(self, fraction: float | None, message: str) -> None:

@@ -27,6 +27,7 @@ class RunningTask:
         self.task_id = 0
         self.attempt = 0
         self.gang = ALONE
+        self.on_engine = False
         self.gang_token = b""
         self._stop = stop
         self._slot = slot
