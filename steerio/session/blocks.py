@@ -27,6 +27,7 @@ from steerio.launch.batch_script import Wish
 from steerio.launch.batch_systems import BatchJob, batch_system
 from steerio.launch.workers import check_workers, parse_workers
 from steerio.model.status import NodeStatus, Status
+from steerio.session.pools import Pools
 from steerio.session.rules import demand
 
 CANCEL_S = 10.0
@@ -178,10 +179,11 @@ class RealBatch:
 class _Followed:
     """The blocks that one follower has submitted, and which have not ended."""
 
-    def __init__(self, client: Client, blocks: Blocks, door: BatchDoor) -> None:
+    def __init__(self, client: Client, pools: Pools, blocks: Blocks, door: BatchDoor) -> None:
         workers = check_workers(parse_workers(blocks.workers))
         self.alive: dict[str, Launched] = {}
         self._client = client
+        self._pools = pools
         self._blocks = blocks
         self._door = door
         self._brings = {pool: n * blocks.nodes for pool, n in workers.items() if n}
@@ -272,7 +274,8 @@ class _Followed:
         for worker in status.workers:
             if worker.pool in others and worker.node not in ours:
                 others[worker.pool] += 1
-        tasks = {pool: demand(load) for pool, load in status.pools.items()}
+        loads = self._pools.with_boards(status.pools)
+        tasks = {pool: demand(load) for pool, load in loads.items()}
         return wanted(tasks, others, self._brings)
 
     def _retire(self, nodes: Mapping[str, NodeStatus]) -> None:
@@ -289,14 +292,14 @@ def _busy(nodes: Mapping[str, NodeStatus]) -> int:
     return sum(node.busy for node in nodes.values())
 
 
-async def follow_blocks(client: Client, blocks: Blocks, door: BatchDoor) -> None:
+async def follow_blocks(client: Client, pools: Pools, blocks: Blocks, door: BatchDoor) -> None:
     """Submit and give up blocks, until cancelled; see ``Nodes.follow``.
 
     Raises:
         BrokerLost: the broker has ended.
     """
     loop = asyncio.get_running_loop()
-    followed = _Followed(client, blocks, door)
+    followed = _Followed(client, pools, blocks, door)
     with contextlib.closing(followed):
         while True:
             pause_s = blocks.look_s

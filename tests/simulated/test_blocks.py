@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 import pytest
 
-from steerio import BatchFailed, Blocks, Session, UsageError
+from steerio import BatchFailed, Blocks, Board, Campaign, Session, UsageError, agent
+from steerio.campaign.conductor import Conductor
 from steerio.launch.batch_jobs import Launched
 from steerio.launch.batch_systems import BatchJob
 from steerio.session.blocks import follow_blocks
-from steerio.testing import SimulatedCluster
-from tests.simulated.virtual import on_cluster, simulation
+from steerio.testing import SimulatedCluster, run_virtual
+from tests.simulated.virtual import WALL_LIMIT_S, cluster_of, on_cluster, simulation
 
 BLOCKS = Blocks(
     scheduler="slurm",
@@ -84,7 +85,7 @@ async def followed(
     session: Session, batch: SimulatedBatch, blocks: Blocks = BLOCKS
 ) -> AsyncIterator[None]:
     """Have blocks follow the tasks of a session."""
-    following = asyncio.create_task(follow_blocks(session.client, blocks, batch))
+    following = asyncio.create_task(follow_blocks(session.client, session.pools, blocks, batch))
     try:
         yield
     finally:
@@ -124,6 +125,39 @@ async def test_blocks_come_for_tasks_and_go_when_there_are_none(
         assert set(await session.nodes.look()) == {"node-1"}, "all are idle for a minute"
         assert batch.cancelled == []
     assert batch.questions < 60
+
+
+class Boarded(Campaign):
+    """A campaign whose tasks wait on a board, and whose pool has no worker but those of blocks."""
+
+    def __init__(self, paused: bool) -> None:
+        self.todo = Board(simulation, [20.0 + n / 100 for n in range(200)])
+        self.paused = paused
+
+    async def setup(self) -> None:
+        if self.paused:
+            await self.pools.pause("simulate")
+
+    @agent
+    async def end(self) -> None:
+        await asyncio.sleep(50.0)
+        self.stop()
+
+
+@pytest.mark.parametrize(("paused", "blocks"), [(False, 3), (True, 0)])
+def test_entries_that_wait_on_boards_want_blocks_unless_their_pool_is_paused(
+    paused: bool, blocks: int
+) -> None:
+    async def play() -> None:
+        async with cluster_of(0, 1) as cluster, cluster.session("test") as session:
+            campaign = Boarded(paused)
+            batch = SimulatedBatch(cluster)
+            conductor = Conductor(campaign, session)
+            async with followed(session, batch):
+                await conductor.run()
+                assert len(batch.begun) == blocks
+
+    run_virtual(play(), wall_limit_s=WALL_LIMIT_S)
 
 
 @on_cluster(1)
