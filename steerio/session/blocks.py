@@ -192,17 +192,19 @@ class _Followed:
         self._leaving: set[str] = set()
         self._retiring: set[asyncio.Task[None]] = set()
 
-    async def step(self, now: float) -> None:
+    async def step(self) -> None:
         """Look at all, and act.
 
         Raises:
             BatchFailed: the batch system has refused something, or does not answer.
+            BrokerLost: the broker has ended.
         """
         states: Mapping[str, BatchJob] = {}
         if self.alive:
             states = await self._door.states(list(self.alive.values()))
+        status = await self._client.requests.status(None)
+        now = asyncio.get_running_loop().time()  # a broker that is away answers minutes later
         self._bury(states, now)
-        status = await self._client.requests.status()
         nodes = {name: self._nodes_of(name, status.nodes) for name in self.alive}
         seen = [
             BlockSeen(name, self._phase(name, nodes[name]), _busy(nodes[name])) for name in nodes
@@ -304,7 +306,7 @@ async def follow_blocks(client: Client, pools: Pools, blocks: Blocks, door: Batc
         while True:
             pause_s = blocks.look_s
             try:
-                await followed.step(loop.time())
+                await followed.step()
             except BatchFailed as error:
                 pause_s = max(pause_s, followed.failed(error, loop.time()))
             await asyncio.sleep(pause_s)

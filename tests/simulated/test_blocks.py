@@ -8,13 +8,15 @@ import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 import pytest
+from msgspec.structs import replace
 
-from steerio import BatchFailed, Blocks, Board, Campaign, Session, UsageError, agent
+from steerio import BatchFailed, Blocks, Board, BrokerLost, Campaign, Session, UsageError, agent
 from steerio.campaign.conductor import Conductor
 from steerio.launch.batch_jobs import Launched
 from steerio.launch.batch_systems import BatchJob
+from steerio.model.settings import Settings
 from steerio.session.blocks import follow_blocks
-from steerio.testing import SimulatedCluster, run_virtual
+from steerio.testing import PartitionNode, RestartBroker, SimulatedCluster, run_virtual
 from tests.simulated.virtual import WALL_LIMIT_S, cluster_of, on_cluster, simulation
 
 BLOCKS = Blocks(
@@ -228,3 +230,33 @@ async def test_a_broker_without_a_run_directory_has_no_blocks(
 ) -> None:
     with pytest.raises(UsageError, match="nodes find a broker by its run directory"):
         await session.nodes.follow(BLOCKS)
+
+
+AWAY_S = 60.0
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+def test_blocks_stay_while_the_broker_is_away_and_end_when_it_is_lost(restarts: bool) -> None:
+    async def play(for_s: float, cancelled: list[str]) -> None:
+        fault = RestartBroker(5, for_s=for_s) if restarts else PartitionNode(5, "laptop", for_s)
+        settings = Settings(beat_s=2.0, away_s=AWAY_S)
+        async with (
+            cluster_of(1, faults=[fault], settings=settings) as cluster,
+            cluster.session("far", host="laptop") as far,
+        ):
+            batch = SimulatedBatch(cluster, queue_s=1_000.0)
+            blocks = replace(BLOCKS, least=1)
+            following = asyncio.create_task(follow_blocks(far.client, far.pools, blocks, batch))
+            await asyncio.wait([following], timeout=150)
+            assert list(batch.begun) == ["block1"]
+            assert batch.cancelled == cancelled
+            if cancelled:
+                with pytest.raises(BrokerLost):
+                    await following
+            else:
+                assert batch.questions > 5, "and it goes on to look"
+                following.cancel()
+                await asyncio.wait([following])
+
+    run_virtual(play(40.0, []), wall_limit_s=WALL_LIMIT_S)
+    run_virtual(play(10_000.0, ["block1"]), wall_limit_s=WALL_LIMIT_S)
