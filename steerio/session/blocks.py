@@ -12,6 +12,7 @@ import contextlib
 import logging
 import re
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -32,6 +33,8 @@ from steerio.session.rules import demand
 
 CANCEL_S = 10.0
 """Longest wait for the batch system when the last blocks are cancelled, which holds the loop."""
+SUBMITTING_S = CANCEL_S / 2
+"""The part of it for one that is just being submitted."""
 
 log = logging.getLogger("steerio.session")
 
@@ -148,6 +151,8 @@ class RealBatch:
         self._launching = threading.Lock()
         self._untold: list[Launched] = []
         """Those that a thread has submitted, and of which none has heard yet."""
+        self._closed = False
+        """Whether the last ones have been cancelled, so that no other may stay."""
 
     async def launch(self) -> Launched:
         """Submit a block."""
@@ -157,9 +162,21 @@ class RealBatch:
 
     def _launch(self) -> Launched:
         with self._launching:
+            if self._closed:
+                raise BatchFailed(self._system.name, "no more blocks are submitted to it")
             launched = launch(self._run_dir, self._system, self._wish)
             self._untold.append(launched)
+            if self._closed:  # which was set while the batch system was slow
+                self._cancel_late(launched)
         return launched
+
+    def _cancel_late(self, launched: Launched) -> None:
+        try:
+            cancel([launched])
+        except BatchFailed as error:
+            log.warning("%s; look for yourself after the job %s", error, launched.job)
+        else:
+            log.info("block %s (job %s) came late, and is cancelled", launched.name, launched.job)
 
     async def states(self, blocks: Sequence[Launched]) -> Mapping[str, BatchJob]:
         """Return the states of blocks, by their jobs."""
@@ -171,9 +188,18 @@ class RealBatch:
 
     def cancel_at_once(self, blocks: Sequence[Launched]) -> None:
         """Cancel blocks, and one that is just being submitted, and hold the loop meanwhile."""
-        if self._launching.acquire(timeout=CANCEL_S):
+        until = time.monotonic() + CANCEL_S
+        free = self._launching.acquire(timeout=SUBMITTING_S)
+        self._closed = True
+        if free:
             self._launching.release()
-        cancel([*blocks, *self._untold], CANCEL_S)
+        else:
+            log.warning(
+                "the batch system %s is slow to take the last block, which is cancelled once it "
+                "has; if this process ends before, look for yourself after that job",
+                self._system.name,
+            )
+        cancel([*blocks, *self._untold], until - time.monotonic())
 
 
 class _Followed:
