@@ -22,7 +22,7 @@ from msgspec import Struct
 from steerio.client.client import Client
 from steerio.core.block_rule import BlockSeen, BlockSteps, Phase, wanted
 from steerio.edge.system.threads import in_thread
-from steerio.errors import BatchFailed, UsageError
+from steerio.errors import BatchFailed, BrokerLost, UsageError
 from steerio.launch.batch_jobs import Launched, cancel, launch, states_of
 from steerio.launch.batch_script import Wish
 from steerio.launch.batch_systems import BatchJob, batch_system
@@ -245,7 +245,7 @@ class _Followed:
             if name in waiting:
                 await self._door.cancel([self.alive[name]])
             else:
-                self._retire(nodes[name])
+                self._retire(name, nodes[name])
         for _ in range(change.more):
             launched = await self._door.launch()
             self.alive[launched.name] = launched
@@ -306,14 +306,23 @@ class _Followed:
         tasks = {pool: demand(load) for pool, load in loads.items()}
         return wanted(tasks, others, self._brings)
 
-    def _retire(self, nodes: Mapping[str, NodeStatus]) -> None:
+    def _retire(self, block: str, nodes: Mapping[str, NodeStatus]) -> None:
         for node in nodes:
-            task = asyncio.create_task(self._retire_node(node), name=f"retire {node}")
+            task = asyncio.create_task(self._retire_node(block, node), name=f"retire {node}")
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)
 
-    async def _retire_node(self, node: str) -> None:
-        await self._client.requests.drain_node(node, None, retire=True)
+    async def _retire_node(self, block: str, node: str) -> None:
+        try:
+            news = await self._client.requests.drain_node(node, None, retire=True)
+        except BrokerLost as error:
+            why = str(error)
+        else:
+            if news.state in ("drained", "left"):
+                return
+            why = news.reason or news.state
+        log.warning("node %s of block %s does not retire: %s", node, block, why)
+        self._leaving.discard(block)
 
 
 def _busy(nodes: Mapping[str, NodeStatus]) -> int:

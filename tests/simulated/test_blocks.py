@@ -14,6 +14,7 @@ from steerio import BatchFailed, Blocks, Board, BrokerLost, Campaign, Session, U
 from steerio.campaign.conductor import Conductor
 from steerio.launch.batch_jobs import Launched
 from steerio.launch.batch_systems import BatchJob
+from steerio.model.messages import NodeNews
 from steerio.model.settings import Settings
 from steerio.session.blocks import follow_blocks
 from steerio.testing import PartitionNode, RestartBroker, SimulatedCluster, run_virtual
@@ -260,3 +261,31 @@ def test_blocks_stay_while_the_broker_is_away_and_end_when_it_is_lost(restarts: 
 
     run_virtual(play(40.0, []), wall_limit_s=WALL_LIMIT_S)
     run_virtual(play(10_000.0, ["block1"]), wall_limit_s=WALL_LIMIT_S)
+
+
+@on_cluster(1)
+async def test_a_block_whose_retirement_fails_is_told_of_and_given_up_again(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    drain, asked = session.client.requests.drain_node, list[str]()
+
+    async def fail_twice(node: str, within_s: float | None, *, retire: bool) -> NodeNews:
+        asked.append(node)
+        if len(asked) == 1:
+            return NodeNews(0, "refused", "not now")
+        if len(asked) == 2:
+            raise BrokerLost("it is gone")
+        return await drain(node, within_s, retire=retire)
+
+    session.client.requests.drain_node = fail_twice  # type: ignore[method-assign]
+    batch = SimulatedBatch(cluster)
+    with warnings() as told:
+        async with followed(session, batch):
+            await session.gather(*session.map(simulation, [20.0] * 5))
+            await asyncio.sleep(400)
+            assert set(await session.nodes.look()) == {"node-1"}
+    assert asked == ["block1"] * 3
+    assert told == [
+        "node block1 of block block1 does not retire: not now",
+        "node block1 of block block1 does not retire: it is gone",
+    ]
