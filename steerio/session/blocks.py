@@ -176,7 +176,9 @@ class RealBatch:
         except BatchFailed as error:
             log.warning("%s; look for yourself after the job %s", error, launched.job)
         else:
-            log.info("block %s (job %s) came late, and is cancelled", launched.name, launched.job)
+            log.warning(
+                "block %s (job %s) came late, and is cancelled", launched.name, launched.job
+            )
 
     async def states(self, blocks: Sequence[Launched]) -> Mapping[str, BatchJob]:
         """Return the states of blocks, by their jobs."""
