@@ -151,8 +151,8 @@ class RealBatch:
         self._launching = threading.Lock()
         self._untold: list[Launched] = []
         """Those that a thread has submitted, and of which none has heard yet."""
-        self._closed = False
-        """Whether the last ones have been cancelled, so that no other may stay."""
+        self._closed = threading.Event()
+        """Set when the last ones are cancelled, so that no other may stay."""
 
     async def launch(self) -> Launched:
         """Submit a block."""
@@ -162,11 +162,11 @@ class RealBatch:
 
     def _launch(self) -> Launched:
         with self._launching:
-            if self._closed:
+            if self._closed.is_set():
                 raise BatchFailed(self._system.name, "no more blocks are submitted to it")
             launched = launch(self._run_dir, self._system, self._wish)
             self._untold.append(launched)
-            if self._closed:  # which was set while the batch system was slow
+            if self._closed.is_set():  # which was set while the batch system was slow
                 self._cancel_late(launched)
         return launched
 
@@ -192,7 +192,7 @@ class RealBatch:
         """Cancel blocks, and one that is just being submitted, and hold the loop meanwhile."""
         until = time.monotonic() + CANCEL_S
         free = self._launching.acquire(timeout=SUBMITTING_S)
-        self._closed = True
+        self._closed.set()
         if free:
             self._launching.release()
         else:
