@@ -134,7 +134,7 @@ class Boarded(Campaign):
     """A campaign whose tasks wait on a board, and whose pool has no worker but those of blocks."""
 
     def __init__(self, paused: bool) -> None:
-        self.todo = Board(simulation, [20.0 + n / 100 for n in range(200)])
+        self.todo: Board[float] = Board(simulation, [20.0 + n / 100 for n in range(200)])
         self.paused = paused
 
     async def setup(self) -> None:
