@@ -73,8 +73,12 @@ class ClientRequests:
 
     # -- requests with one answer ----------------------------------------------------------------
 
-    async def status(self, timeout_s: float = 10.0) -> ms.Status:
+    async def status(self, timeout_s: float | None = 10.0) -> ms.Status:
         """Return the broker's whole status.
+
+        Args:
+            timeout_s: longest wait for the answer; ``None``: until there is one, also while this
+                client is away from the broker.
 
         Raises:
             BrokerLost: the broker ended, or did not answer in time.
@@ -184,7 +188,9 @@ class ClientRequests:
         for start in range(0, len(tasks), FORGOTTEN_IN_MESSAGE):
             self._line.say(ms.ForgetTasks(tasks[start : start + FORGOTTEN_IN_MESSAGE]))
 
-    async def _answer_within(self, timeout_s: float, message: Question) -> Any:
+    async def _answer_within(self, timeout_s: float | None, message: Question) -> Any:
+        if timeout_s is None:
+            return await self._answer_to(message)
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._answer_to(message)

@@ -117,10 +117,14 @@ def launched_in(run_dir: Path) -> list[Launched]:
         raise UsageError(f"{file} is damaged ({error}): remove the line, or the file") from None
 
 
-def states_of(jobs: Sequence[Launched]) -> dict[str, BatchJob]:
+def states_of(jobs: Sequence[Launched], within_s: float = ANSWER_S) -> dict[str, BatchJob]:
     """Ask for the state of jobs, by one command for each batch system.
 
     A job that its batch system knows no more has ended.
+
+    Args:
+        jobs: of one or more batch systems.
+        within_s: seconds that each batch system has to answer.
 
     Raises:
         BatchFailed: a batch system has not answered.
@@ -131,7 +135,7 @@ def states_of(jobs: Sequence[Launched]) -> dict[str, BatchJob]:
         if not numbers:
             continue
         try:
-            answer = run_command(system.ask(numbers), ANSWER_S)
+            answer = run_command(system.ask(numbers), within_s)
             told = system.states(answer.output + (answer.errors if answer.status else ""))
         except (OSError, TimeoutError, ValueError) as error:
             raise BatchFailed(name, f"{' '.join(system.ask(numbers))}: {error}") from None
@@ -144,6 +148,10 @@ def states_of(jobs: Sequence[Launched]) -> dict[str, BatchJob]:
 def cancel(jobs: Sequence[Launched], within_s: float = ANSWER_S) -> None:
     """Cancel jobs; those that have ended are no matter.
 
+    Args:
+        jobs: of one or more batch systems.
+        within_s: seconds that each batch system has, also to say which of them have ended.
+
     Raises:
         BatchFailed: a batch system has not taken the order.
     """
@@ -151,12 +159,16 @@ def cancel(jobs: Sequence[Launched], within_s: float = ANSWER_S) -> None:
         numbers = [each.job for each in jobs if each.system == name]
         if not numbers:
             continue
+        until = time.monotonic() + within_s
         try:
             _run(system, system.cancel(numbers), within_s=within_s)
         except BatchFailed:
             # some batch systems refuse a job that has just ended
             here = [each for each in jobs if each.system == name]
-            if any(state.state != "ended" for state in states_of(here).values()):
+            left_s = until - time.monotonic()
+            if left_s <= 0:
+                raise
+            if any(state.state != "ended" for state in states_of(here, left_s).values()):
                 raise
 
 

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import re
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -21,16 +22,19 @@ from msgspec import Struct
 from steerio.client.client import Client
 from steerio.core.block_rule import BlockSeen, BlockSteps, Phase, wanted
 from steerio.edge.system.threads import in_thread
-from steerio.errors import BatchFailed, UsageError
+from steerio.errors import BatchFailed, BrokerLost, UsageError
 from steerio.launch.batch_jobs import Launched, cancel, launch, states_of
 from steerio.launch.batch_script import Wish
 from steerio.launch.batch_systems import BatchJob, batch_system
 from steerio.launch.workers import check_workers, parse_workers
 from steerio.model.status import NodeStatus, Status
+from steerio.session.pools import Pools
 from steerio.session.rules import demand
 
 CANCEL_S = 10.0
 """Longest wait for the batch system when the last blocks are cancelled, which holds the loop."""
+SUBMITTING_S = CANCEL_S / 2
+"""The part of it for one that is just being submitted."""
 
 log = logging.getLogger("steerio.session")
 
@@ -147,6 +151,8 @@ class RealBatch:
         self._launching = threading.Lock()
         self._untold: list[Launched] = []
         """Those that a thread has submitted, and of which none has heard yet."""
+        self._closed = threading.Event()
+        """Set when the last ones are cancelled, so that no other may stay."""
 
     async def launch(self) -> Launched:
         """Submit a block."""
@@ -156,9 +162,23 @@ class RealBatch:
 
     def _launch(self) -> Launched:
         with self._launching:
+            if self._closed.is_set():
+                raise BatchFailed(self._system.name, "no more blocks are submitted to it")
             launched = launch(self._run_dir, self._system, self._wish)
             self._untold.append(launched)
+            if self._closed.is_set():  # which was set while the batch system was slow
+                self._cancel_late(launched)
         return launched
+
+    def _cancel_late(self, launched: Launched) -> None:
+        try:
+            cancel([launched])
+        except BatchFailed as error:
+            log.warning("%s; look for yourself after the job %s", error, launched.job)
+        else:
+            log.warning(
+                "block %s (job %s) came late, and is cancelled", launched.name, launched.job
+            )
 
     async def states(self, blocks: Sequence[Launched]) -> Mapping[str, BatchJob]:
         """Return the states of blocks, by their jobs."""
@@ -170,18 +190,28 @@ class RealBatch:
 
     def cancel_at_once(self, blocks: Sequence[Launched]) -> None:
         """Cancel blocks, and one that is just being submitted, and hold the loop meanwhile."""
-        if self._launching.acquire(timeout=CANCEL_S):
+        until = time.monotonic() + CANCEL_S
+        free = self._launching.acquire(timeout=SUBMITTING_S)
+        self._closed.set()
+        if free:
             self._launching.release()
-        cancel([*blocks, *self._untold], CANCEL_S)
+        else:
+            log.warning(
+                "the batch system %s is slow to take the last block, which is cancelled once it "
+                "has; if this process ends before, look for yourself after that job",
+                self._system.name,
+            )
+        cancel([*blocks, *self._untold], until - time.monotonic())
 
 
 class _Followed:
     """The blocks that one follower has submitted, and which have not ended."""
 
-    def __init__(self, client: Client, blocks: Blocks, door: BatchDoor) -> None:
+    def __init__(self, client: Client, pools: Pools, blocks: Blocks, door: BatchDoor) -> None:
         workers = check_workers(parse_workers(blocks.workers))
         self.alive: dict[str, Launched] = {}
         self._client = client
+        self._pools = pools
         self._blocks = blocks
         self._door = door
         self._brings = {pool: n * blocks.nodes for pool, n in workers.items() if n}
@@ -190,17 +220,19 @@ class _Followed:
         self._leaving: set[str] = set()
         self._retiring: set[asyncio.Task[None]] = set()
 
-    async def step(self, now: float) -> None:
+    async def step(self) -> None:
         """Look at all, and act.
 
         Raises:
             BatchFailed: the batch system has refused something, or does not answer.
+            BrokerLost: the broker has ended.
         """
         states: Mapping[str, BatchJob] = {}
         if self.alive:
             states = await self._door.states(list(self.alive.values()))
+        status = await self._client.requests.status(None)
+        now = asyncio.get_running_loop().time()  # a broker that is away answers minutes later
         self._bury(states, now)
-        status = await self._client.requests.status()
         nodes = {name: self._nodes_of(name, status.nodes) for name in self.alive}
         seen = [
             BlockSeen(name, self._phase(name, nodes[name]), _busy(nodes[name])) for name in nodes
@@ -215,7 +247,7 @@ class _Followed:
             if name in waiting:
                 await self._door.cancel([self.alive[name]])
             else:
-                self._retire(nodes[name])
+                self._retire(name, nodes[name])
         for _ in range(change.more):
             launched = await self._door.launch()
             self.alive[launched.name] = launched
@@ -272,36 +304,46 @@ class _Followed:
         for worker in status.workers:
             if worker.pool in others and worker.node not in ours:
                 others[worker.pool] += 1
-        tasks = {pool: demand(load) for pool, load in status.pools.items()}
+        loads = self._pools.with_boards(status.pools)
+        tasks = {pool: demand(load) for pool, load in loads.items()}
         return wanted(tasks, others, self._brings)
 
-    def _retire(self, nodes: Mapping[str, NodeStatus]) -> None:
+    def _retire(self, block: str, nodes: Mapping[str, NodeStatus]) -> None:
         for node in nodes:
-            task = asyncio.create_task(self._retire_node(node), name=f"retire {node}")
+            task = asyncio.create_task(self._retire_node(block, node), name=f"retire {node}")
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)
 
-    async def _retire_node(self, node: str) -> None:
-        await self._client.requests.drain_node(node, None, retire=True)
+    async def _retire_node(self, block: str, node: str) -> None:
+        try:
+            news = await self._client.requests.drain_node(node, None, retire=True)
+        except BrokerLost as error:
+            why = str(error)
+        else:
+            if news.state in ("drained", "left"):
+                return
+            why = news.reason or news.state
+        log.warning("node %s of block %s does not retire: %s", node, block, why)
+        self._leaving.discard(block)
 
 
 def _busy(nodes: Mapping[str, NodeStatus]) -> int:
     return sum(node.busy for node in nodes.values())
 
 
-async def follow_blocks(client: Client, blocks: Blocks, door: BatchDoor) -> None:
+async def follow_blocks(client: Client, pools: Pools, blocks: Blocks, door: BatchDoor) -> None:
     """Submit and give up blocks, until cancelled; see ``Nodes.follow``.
 
     Raises:
         BrokerLost: the broker has ended.
     """
     loop = asyncio.get_running_loop()
-    followed = _Followed(client, blocks, door)
+    followed = _Followed(client, pools, blocks, door)
     with contextlib.closing(followed):
         while True:
             pause_s = blocks.look_s
             try:
-                await followed.step(loop.time())
+                await followed.step()
             except BatchFailed as error:
                 pause_s = max(pause_s, followed.failed(error, loop.time()))
             await asyncio.sleep(pause_s)

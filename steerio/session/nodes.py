@@ -13,6 +13,7 @@ from steerio.launch.batch_systems import batch_system
 from steerio.model.bounds import named, seconds
 from steerio.model.status import NodeStatus
 from steerio.session.blocks import Blocks, RealBatch, follow_blocks
+from steerio.session.pools import Pools
 
 
 class Nodes:
@@ -20,11 +21,13 @@ class Nodes:
 
     Args:
         client: of the broker.
+        pools: of the broker, with the boards of a campaign, if one runs here.
         run_dir: of the broker, if it has one.
     """
 
-    def __init__(self, client: Client, run_dir: Path | None = None) -> None:
+    def __init__(self, client: Client, pools: Pools, run_dir: Path | None = None) -> None:
         self._client = client
+        self._pools = pools
         self._run_dir = run_dir
 
     def __repr__(self) -> str:
@@ -90,6 +93,8 @@ class Nodes:
     async def follow(self, blocks: Blocks) -> None:
         """Submit and give up batch jobs as tasks need their workers, as long as this is awaited.
 
+        In a campaign, the entries that wait on its boards count as tasks that are queued.
+
         Await it in an ``@agent``. It does not end by itself, so a campaign that awaits it ends by
         ``stop``. When it is cancelled its jobs are, too, unless ``blocks`` are detached.
 
@@ -104,7 +109,7 @@ class Nodes:
             BrokerLost: the broker has ended.
         """
         blocks.check()
-        await follow_blocks(self._client, blocks, RealBatch(blocks, self._home()))
+        await follow_blocks(self._client, self._pools, blocks, RealBatch(blocks, self._home()))
 
     def _home(self) -> Path:
         if self._run_dir is None:

@@ -222,11 +222,15 @@ class Pools(Mapping[str, PoolLoad]):
 
     def seen(self) -> dict[str, PoolLoad]:
         """Return the loads as rules see them: entries that wait on boards count as queued."""
-        loads = dict(self)
+        return self.with_boards(self)
+
+    def with_boards(self, loads: Mapping[str, PoolLoad]) -> dict[str, PoolLoad]:
+        """Return loads in which the entries that wait on boards count as queued."""
+        seen = dict(loads)
         for pool, waiting in self.on_boards().items():
-            if pool in loads:
-                loads[pool] = replace(loads[pool], queued=loads[pool].queued + waiting)
-        return loads
+            if pool in seen:
+                seen[pool] = replace(seen[pool], queued=seen[pool].queued + waiting)
+        return seen
 
     async def stirred(self) -> None:
         """Wait for a change, as `changed` does, or for one of a board.

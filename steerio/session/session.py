@@ -69,7 +69,7 @@ class Session(Submitter):
         """The store of large values."""
         self.pools = Pools(client)
         """The pools, by the broker's last word, and ways to move workers between them."""
-        self.nodes = Nodes(client, run_dir)
+        self.nodes = Nodes(client, self.pools, run_dir)
         """The nodes, and ways to drain them and to have more."""
         self.noted = NotedNumbers(client)
         """The notes of this session; `note` adds to them."""

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from steerio.edge.system.outside_commands import CommandAnswer, run_command
 from steerio.errors import BatchFailed, UsageError
-from steerio.launch.batch_jobs import cancel, launch, launched_in, states_of
+from steerio.launch import batch_jobs
+from steerio.launch.batch_jobs import Launched, cancel, launch, launched_in, states_of
 from steerio.launch.batch_script import Wish, script_of
 from steerio.launch.batch_systems import SYSTEMS, BatchJob, batch_system
 from steerio.launch.job_end import node_end
+from steerio.session import blocks
+from steerio.session.blocks import Blocks, RealBatch
 
 NOW = 1_700_000_000.0
 
@@ -196,6 +202,57 @@ def test_a_job_is_submitted_asked_for_and_cancelled(tmp_path: Path, bin_folder: 
     command(bin_folder, "bjobs", "echo 'LSF is down' >&2", "exit 255")
     with pytest.raises(BatchFailed, match="LSF is down"):
         states_of([job])
+
+
+def test_a_cancellation_and_the_question_after_it_share_one_limit(
+    tmp_path: Path, bin_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Launched("17", "block1", "lsf", 1, 0.0)
+    command(bin_folder, "bkill", "echo 'Job <17>: not now' >&2", "exit 255")
+    limits: list[float] = []
+
+    def noted(command: Sequence[str], within_s: float, given: Path | None = None) -> CommandAnswer:
+        limits.append(within_s)
+        return run_command(command, within_s, given)
+
+    monkeypatch.setattr(batch_jobs, "run_command", noted)
+    command(bin_folder, "bjobs", "echo '17|RUN|-'")
+    with pytest.raises(BatchFailed, match="not now"):
+        cancel([job], 30.0)
+    assert limits[0] == 30.0
+    assert 0 < limits[1] < 30.0
+    os.mkfifo(tmp_path / "never")
+    command(bin_folder, "bkill", f"cat {tmp_path / 'never'}")
+    command(bin_folder, "bjobs", f"touch {tmp_path / 'asked'}")
+    with pytest.raises(BatchFailed, match="no answer within"):
+        cancel([job], 0.1)
+    assert not (tmp_path / "asked").exists(), "no time was left"
+
+
+def test_a_job_that_is_submitted_after_the_last_were_cancelled_is_cancelled_too(
+    tmp_path: Path, bin_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go, cancelled = (tmp_path / name for name in ("begun", "go", "cancelled"))
+    os.mkfifo(begun)
+    os.mkfifo(go)
+    command(bin_folder, "sbatch", f"echo > {begun}", f"read word < {go}", "echo 17")
+    command(bin_folder, "scancel", f"echo $@ >> {cancelled}")
+    monkeypatch.setattr(blocks, "CANCEL_S", 60.0)
+    monkeypatch.setattr(blocks, "SUBMITTING_S", 0.01)
+    batch = RealBatch(Blocks(scheduler="slurm", walltime_s=60.0), tmp_path)
+
+    async def play() -> None:
+        launching = asyncio.create_task(batch.launch())
+        await asyncio.to_thread(begun.read_text)
+        batch.cancel_at_once([Launched("16", "block0", "slurm", 1, 0.0)])
+        assert cancelled.read_text() == "16\n"
+        await asyncio.to_thread(go.write_text, "go\n")
+        assert (await launching).job == "17"
+        assert cancelled.read_text() == "16\n17\n"
+        with pytest.raises(BatchFailed, match="no more blocks"):
+            await batch.launch()
+
+    asyncio.run(play())
 
 
 def test_a_batch_system_that_refuses_or_is_absent_is_quoted(

@@ -8,13 +8,17 @@ import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 import pytest
+from msgspec.structs import replace
 
-from steerio import BatchFailed, Blocks, Session, UsageError
+from steerio import BatchFailed, Blocks, Board, BrokerLost, Campaign, Session, UsageError, agent
+from steerio.campaign.conductor import Conductor
 from steerio.launch.batch_jobs import Launched
 from steerio.launch.batch_systems import BatchJob
+from steerio.model.messages import NodeNews
+from steerio.model.settings import Settings
 from steerio.session.blocks import follow_blocks
-from steerio.testing import SimulatedCluster
-from tests.simulated.virtual import on_cluster, simulation
+from steerio.testing import PartitionNode, RestartBroker, SimulatedCluster, run_virtual
+from tests.simulated.virtual import WALL_LIMIT_S, cluster_of, on_cluster, simulation
 
 BLOCKS = Blocks(
     scheduler="slurm",
@@ -84,7 +88,7 @@ async def followed(
     session: Session, batch: SimulatedBatch, blocks: Blocks = BLOCKS
 ) -> AsyncIterator[None]:
     """Have blocks follow the tasks of a session."""
-    following = asyncio.create_task(follow_blocks(session.client, blocks, batch))
+    following = asyncio.create_task(follow_blocks(session.client, session.pools, blocks, batch))
     try:
         yield
     finally:
@@ -124,6 +128,39 @@ async def test_blocks_come_for_tasks_and_go_when_there_are_none(
         assert set(await session.nodes.look()) == {"node-1"}, "all are idle for a minute"
         assert batch.cancelled == []
     assert batch.questions < 60
+
+
+class Boarded(Campaign):
+    """A campaign whose tasks wait on a board, and whose pool has no worker but those of blocks."""
+
+    def __init__(self, paused: bool) -> None:
+        self.todo: Board[float] = Board(simulation, [20.0 + n / 100 for n in range(200)])
+        self.paused = paused
+
+    async def setup(self) -> None:
+        if self.paused:
+            await self.pools.pause("simulate")
+
+    @agent
+    async def end(self) -> None:
+        await asyncio.sleep(50.0)
+        self.stop()
+
+
+@pytest.mark.parametrize(("paused", "blocks"), [(False, 3), (True, 0)])
+def test_entries_that_wait_on_boards_want_blocks_unless_their_pool_is_paused(
+    paused: bool, blocks: int
+) -> None:
+    async def play() -> None:
+        async with cluster_of(0, 1) as cluster, cluster.session("test") as session:
+            campaign = Boarded(paused)
+            batch = SimulatedBatch(cluster)
+            conductor = Conductor(campaign, session)
+            async with followed(session, batch):
+                await conductor.run()
+                assert len(batch.begun) == blocks
+
+    run_virtual(play(), wall_limit_s=WALL_LIMIT_S)
 
 
 @on_cluster(1)
@@ -194,3 +231,61 @@ async def test_a_broker_without_a_run_directory_has_no_blocks(
 ) -> None:
     with pytest.raises(UsageError, match="nodes find a broker by its run directory"):
         await session.nodes.follow(BLOCKS)
+
+
+AWAY_S = 60.0
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+def test_blocks_stay_while_the_broker_is_away_and_end_when_it_is_lost(restarts: bool) -> None:
+    async def play(for_s: float, cancelled: list[str]) -> None:
+        fault = RestartBroker(5, for_s=for_s) if restarts else PartitionNode(5, "laptop", for_s)
+        settings = Settings(beat_s=2.0, away_s=AWAY_S)
+        async with (
+            cluster_of(1, faults=[fault], settings=settings) as cluster,
+            cluster.session("far", host="laptop") as far,
+        ):
+            batch = SimulatedBatch(cluster, queue_s=1_000.0)
+            blocks = replace(BLOCKS, least=1)
+            following = asyncio.create_task(follow_blocks(far.client, far.pools, blocks, batch))
+            await asyncio.wait([following], timeout=150)
+            assert list(batch.begun) == ["block1"]
+            assert batch.cancelled == cancelled
+            if cancelled:
+                with pytest.raises(BrokerLost):
+                    await following
+            else:
+                assert batch.questions > 5, "and it goes on to look"
+                following.cancel()
+                await asyncio.wait([following])
+
+    run_virtual(play(40.0, []), wall_limit_s=WALL_LIMIT_S)
+    run_virtual(play(10_000.0, ["block1"]), wall_limit_s=WALL_LIMIT_S)
+
+
+@on_cluster(1)
+async def test_a_block_whose_retirement_fails_is_told_of_and_given_up_again(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    drain, asked = session.client.requests.drain_node, list[str]()
+
+    async def fail_twice(node: str, within_s: float | None, *, retire: bool) -> NodeNews:
+        asked.append(node)
+        if len(asked) == 1:
+            return NodeNews(0, "refused", "not now")
+        if len(asked) == 2:
+            raise BrokerLost("it is gone")
+        return await drain(node, within_s, retire=retire)
+
+    session.client.requests.drain_node = fail_twice  # type: ignore[method-assign]
+    batch = SimulatedBatch(cluster)
+    with warnings() as told:
+        async with followed(session, batch):
+            await session.gather(*session.map(simulation, [20.0] * 5))
+            await asyncio.sleep(400)
+            assert set(await session.nodes.look()) == {"node-1"}
+    assert asked == ["block1"] * 3
+    assert told == [
+        "node block1 of block block1 does not retire: not now",
+        "node block1 of block block1 does not retire: it is gone",
+    ]
