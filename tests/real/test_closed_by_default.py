@@ -20,6 +20,7 @@ from steerio.client.client import Client
 from steerio.edge.encoding.boxing import PICKLE, encode
 from steerio.edge.encoding.pickling import dump, ship
 from steerio.edge.wire.connection import read_connection
+from steerio.edge.wire.keyring import KeyList, NamedKey
 from steerio.errors import (
     BrokerLost,
     EncodingError,
@@ -190,6 +191,27 @@ async def test_a_key_is_revoked_while_the_broker_stands(tmp_path: Path) -> None:
         assert "eve: observer\n" in shown
         del broker
     assert not list((tmp_path / "broker").glob("*.key.json")), "they open nothing any more"
+
+
+async def test_a_broker_that_was_taken_over_from_leaves_its_successors_keys(tmp_path: Path) -> None:
+    hosting = Hosting(BrokerSetup(workers={}, run_dir=tmp_path, host="127.0.0.1"))
+    await hosting.start()
+    try:
+        successors = msgspec.structs.replace(hosting.connection, local="unix:///its/own/broker")
+        successors.write(tmp_path)
+        listing = KeyList(tmp_path)
+        listing.add(NamedKey("bob", "client", "x", 1.0))
+        listing.revoke("client")
+        given = listing.file_of("bob")
+        given.write_text("its key")
+    finally:
+        await hosting.close()
+    assert [(key.name, key.revoked is None) for key in listing.all()] == [
+        ("bob", True),
+        ("client", False),
+    ]
+    assert given.read_text() == "its key"
+    assert read_connection(tmp_path) == successors
 
 
 async def test_a_broker_without_network_has_no_keys_to_give(tmp_path: Path) -> None:

@@ -233,6 +233,7 @@ class Keyring:
         good = {key.label for key in keys if key.revoked is None}
         self._known |= good
         revoked = {key.label for key in keys if key.revoked is not None}
-        self.revoked = frozenset(revoked | (self._known - good))
+        # for good: a list that is gone, or another broker's by now, makes none good again
+        self.revoked |= revoked | (self._known - good)
         self._labels = {**self._own, **{key.public: key.label for key in keys if key.public}}
         return self.revoked
