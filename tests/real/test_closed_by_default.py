@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 import steerio
+from steerio.cli import giving_keys, nodes_command
 from steerio.client.client import Client
 from steerio.edge.encoding.boxing import PICKLE, encode
 from steerio.edge.encoding.pickling import dump, ship
@@ -33,6 +34,7 @@ from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.hosting import Hosting
 from steerio.model import messages as ms
 from steerio.model.tasks import TaskOptions, TaskSpec
+from steerio.node.setup import NodeSetup
 from tests.real import deeds
 from tests.real.programs import START_S, Program, python, running, steerio_command
 
@@ -212,6 +214,31 @@ async def test_a_broker_that_was_taken_over_from_leaves_its_successors_keys(tmp_
     ]
     assert given.read_text() == "its key"
     assert read_connection(tmp_path) == successors
+
+
+async def test_no_folders_of_programs_are_made_beside_a_key_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setups: list[NodeSetup] = []
+
+    def note(setup: NodeSetup, *_: object, **__: object) -> int:
+        setups.append(setup)
+        return 0
+
+    monkeypatch.setattr(nodes_command, "run_node", note)
+    run = tmp_path / "run"
+    hosting = Hosting(BrokerSetup(workers={}, run_dir=run, host="127.0.0.1"))
+    await hosting.start()
+    try:
+        given = tmp_path / "bob.key.json"
+        giving_keys.add_key(str(run), "bob", "node", str(given))
+        for place in (run, run / "node.json", given):
+            nodes_command.run_worker(
+                str(place), "default=1", "", None, None, pin=False, direct=False, allow=None
+            )
+    finally:
+        await hosting.close()
+    assert [setup.work for setup in setups] == [str(run / "work")] * 2 + [""]
 
 
 async def test_a_broker_without_network_has_no_keys_to_give(tmp_path: Path) -> None:
