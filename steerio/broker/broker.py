@@ -118,10 +118,8 @@ class Broker:
             door,
         )
         self._door = door
-        self._ended_keys: frozenset[str] = frozenset()
-        """The revoked keys whose peers were ended."""
         self._to_cut: frozenset[str] = frozenset()
-        """Those of a beat ago, whose connections have been told so by now."""
+        """The keys that were revoked a beat ago: their peers have been told so by now."""
         self._inbox = Inbox(self._intake.take, self._intake.unreachable)
         settled = SettledTasks(
             self._peers,
@@ -313,15 +311,17 @@ class Broker:
             log.error("%s", reason)
 
     def _end_revoked(self, now: float) -> None:
-        """End the peers whose keys were revoked, and a beat later their connections."""
+        """End the peers whose keys were revoked, and a beat later their connections.
+
+        One that was there before, and is first heard after that, is cut by a later beat.
+        """
         if self._door is None:
             return
         if self._to_cut:
             self._door.cut(self._to_cut)
-        revoked = self._door.look()
-        self._to_cut, self._ended_keys = revoked - self._ended_keys, revoked
-        if revoked:
-            self._intake.end_revoked(revoked, now)
+        self._to_cut = self._door.look()
+        if self._to_cut:
+            self._intake.end_revoked(self._to_cut, now)
 
     def _ping(self, now: float) -> None:
         """Tell remote clients that we are alive; those whose connection stands count as heard.

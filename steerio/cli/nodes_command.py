@@ -103,7 +103,7 @@ def run_worker(
         path=[*working_folder(), *search_path()],
         pin=pin and find_rank() is None,  # a launcher binds its ranks to cores
         spare_cores=CAMPAIGNS_CORES if local else 0,
-        work=str(folder_of(run_dir).absolute() / WORK),
+        work=_work_folder(run_dir, connection),
         ends=ends,
         folder=connection.folder if local else "",
         store=connection.store,
@@ -139,6 +139,14 @@ def run_worker(
             _Before(time.time() + within_s, ends, setup.objects, setup.folder, setup.address)
         )
     return status
+
+
+def _work_folder(run_dir: str, connection: Connection) -> str:
+    """Return the folder for those of programs; ``""``: the temporary one.
+
+    A holder may have the file of a key of its own anywhere, so no run is taken to be beside that.
+    """
+    return str(folder_of(run_dir).absolute() / WORK) if connection.local else ""
 
 
 def _found(run_dir: str) -> Connection | None:

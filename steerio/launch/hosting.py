@@ -26,7 +26,7 @@ from steerio.edge.system.descriptors import need_descriptors
 from steerio.edge.system.machine import process_space
 from steerio.edge.system.own_files import make_own_folder, writing_to
 from steerio.edge.system.threads import in_thread
-from steerio.edge.wire.connection import Connection, read_connection
+from steerio.edge.wire.connection import FILE_NAME, Connection, read_connection
 from steerio.edge.wire.keyring import KeyList
 from steerio.edge.wire.keys import NODE, OBSERVER
 from steerio.edge.wire.socket_folders import sweep_sockets
@@ -251,11 +251,12 @@ class Hosting:
             self._key_list.remove()
 
     def _remove_connection(self) -> None:
-        self._remove_keys()
         for path in reversed(self._written):  # the one that others look for goes first
-            # a campaign that was taken over from leaves those of its successor
+            # a broker that was taken over from leaves those of its successor, and its keys
             with contextlib.suppress(OSError, UsageError):
                 if read_connection(path, secret=False).local == self.connection.local:
+                    if path.name == FILE_NAME:
+                        self._remove_keys()
                     path.unlink()
 
     def kill(self) -> None:

@@ -71,6 +71,25 @@ def test_a_key_that_left_the_list_is_revoked_and_a_broken_list_counts_as_before(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_revoked_stays_so_if_the_list_is_gone_or_another_brokers(tmp_path: Path) -> None:
+    keys, listing = make_keys(), KeyList(tmp_path)
+    ring = Keyring(keys, listing)
+    listing.revoke("client")
+    assert ring.look() == {"client"}
+    listing.remove()
+    assert ring.label(keys.client.public, "here") == ""
+    listed(keys, listing, "bob")
+    assert ring.look() == {"client"}
+    assert ring.label(keys.client.public, "here") == ""
+
+
+def test_the_count_of_refusals_is_as_it_was_when_it_was_asked_for() -> None:
+    ring = Keyring(make_keys())
+    before = ring.refused
+    ring.refuse("no key", "here")  # as the gate's thread may, while the broker's goes through it
+    assert (before, ring.refused) == ({}, {"no key": 1})
+
+
 def test_a_name_is_used_once_and_what_is_no_name_is_refused(tmp_path: Path) -> None:
     listing = KeyList(tmp_path)
     listing.add(NamedKey("bob", "client", "x", 1.0))

@@ -16,10 +16,12 @@ import msgspec
 import pytest
 
 import steerio
+from steerio.cli import giving_keys, nodes_command
 from steerio.client.client import Client
 from steerio.edge.encoding.boxing import PICKLE, encode
 from steerio.edge.encoding.pickling import dump, ship
 from steerio.edge.wire.connection import read_connection
+from steerio.edge.wire.keyring import KeyList, NamedKey
 from steerio.errors import (
     BrokerLost,
     EncodingError,
@@ -32,6 +34,7 @@ from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.hosting import Hosting
 from steerio.model import messages as ms
 from steerio.model.tasks import TaskOptions, TaskSpec
+from steerio.node.setup import NodeSetup
 from tests.real import deeds
 from tests.real.programs import START_S, Program, python, running, steerio_command
 
@@ -190,6 +193,52 @@ async def test_a_key_is_revoked_while_the_broker_stands(tmp_path: Path) -> None:
         assert "eve: observer\n" in shown
         del broker
     assert not list((tmp_path / "broker").glob("*.key.json")), "they open nothing any more"
+
+
+async def test_a_broker_that_was_taken_over_from_leaves_its_successors_keys(tmp_path: Path) -> None:
+    hosting = Hosting(BrokerSetup(workers={}, run_dir=tmp_path, host="127.0.0.1"))
+    await hosting.start()
+    try:
+        successors = msgspec.structs.replace(hosting.connection, local="unix:///its/own/broker")
+        successors.write(tmp_path)
+        listing = KeyList(tmp_path)
+        listing.add(NamedKey("bob", "client", "x", 1.0))
+        listing.revoke("client")
+        given = listing.file_of("bob")
+        given.write_text("its key")
+    finally:
+        await hosting.close()
+    assert [(key.name, key.revoked is None) for key in listing.all()] == [
+        ("bob", True),
+        ("client", False),
+    ]
+    assert given.read_text() == "its key"
+    assert read_connection(tmp_path) == successors
+
+
+async def test_no_folders_of_programs_are_made_beside_a_key_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setups: list[NodeSetup] = []
+
+    def note(setup: NodeSetup, *_: object, **__: object) -> int:
+        setups.append(setup)
+        return 0
+
+    monkeypatch.setattr(nodes_command, "run_node", note)
+    run = tmp_path / "run"
+    hosting = Hosting(BrokerSetup(workers={}, run_dir=run, host="127.0.0.1"))
+    await hosting.start()
+    try:
+        given = tmp_path / "bob.key.json"
+        giving_keys.add_key(str(run), "bob", "node", str(given))
+        for place in (run, run / "node.json", given):
+            nodes_command.run_worker(
+                str(place), "default=1", "", None, None, pin=False, direct=False, allow=None
+            )
+    finally:
+        await hosting.close()
+    assert [setup.work for setup in setups] == [str(run / "work")] * 2 + [""]
 
 
 async def test_a_broker_without_network_has_no_keys_to_give(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Container
 from typing import Any, TypeVar, get_args
 
@@ -66,15 +67,32 @@ class KeyedRouter(MemoryRouter):
         return [*(a._replace(key=self.keys.get(a.peer, "")) for a in arrivals), *noise]
 
 
+class ListedDoor:
+    """A door that says which keys are revoked, and notes which were cut."""
+
+    def __init__(self) -> None:
+        self.revoked: frozenset[str] = frozenset()
+        self.refused: Counter[str] = Counter()
+        self.cuts: list[set[str]] = []
+
+    def look(self) -> frozenset[str]:
+        return self.revoked
+
+    def cut(self, labels: Collection[str]) -> None:
+        self.cuts.append(set(labels))
+
+
 class Bench:
     """A broker, its store, and peers that show keys."""
 
-    def __init__(self) -> None:
+    def __init__(self, door: ListedDoor | None = None) -> None:
         self.now = 0.0
         self.router = KeyedRouter()
         self.freed: list[bytes] = []
         self.swept: list[str] = []
-        self.broker = Broker([self.router], clock=lambda: self.now, epoch=0.0, sweeper=self)
+        self.broker = Broker(
+            [self.router], clock=lambda: self.now, epoch=0.0, sweeper=self, door=door
+        )
 
     def free(self, names: list[bytes]) -> None:
         self.freed += names
@@ -93,6 +111,10 @@ class Bench:
         for message in messages:
             link.send(message)
             self.broker.step()
+
+    def beat(self) -> None:
+        self.now += self.broker.settings.beat_s
+        self.broker.step()
 
     def client(self) -> MemoryLink:
         """Return a client that has submitted a task."""
@@ -254,3 +276,22 @@ def test_an_observer_has_no_object_removed(key: str) -> None:
     bench.broker.step()
     named = {STORED.name} if key == CLIENT else set()
     assert (set(bench.freed), bool(bench.swept)) == (named, key == CLIENT)
+
+
+def test_connections_of_a_revoked_key_are_cut_at_each_beat_after_their_peers_were_told() -> None:
+    door = ListedDoor()
+    bench = Bench(door)
+    bob = bench.peer("client:bob", ms.JoinClient(ms.PROTOCOL, "bob"))
+    assert len(said(bob, ms.Accepted)) == 1
+    door.revoked = frozenset({"client:bob"})
+    bench.beat()
+    (told,) = said(bob, ms.Refused)
+    assert "its key was revoked" in told.reason
+    assert door.cuts == [], "it has to get that first"
+    bench.beat()
+    assert door.cuts == [{"client:bob"}]
+    late = bench.peer("client:bob", ms.JoinClient(ms.PROTOCOL, "bob"))  # connected before
+    (refused,) = said(late, ms.Refused)
+    assert "its key was revoked" in refused.reason
+    bench.beat()
+    assert door.cuts == [{"client:bob"}] * 2

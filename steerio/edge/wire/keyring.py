@@ -178,11 +178,16 @@ class Keyring:
         """The labels of all keys that were ever good here."""
         self.revoked: frozenset[str] = frozenset()
         """The labels of those that are so no more."""
-        self.refused: Counter[str] = Counter()
-        """How many connections were refused, by reason."""
+        self._refused: Counter[str] = Counter()
 
     def __repr__(self) -> str:
         return f"<Keyring of {len(self._labels)} keys, {len(self.revoked)} revoked>"
+
+    @property
+    def refused(self) -> Counter[str]:
+        """How many connections were refused by now, by reason."""
+        with self._lock:
+            return self._refused.copy()
 
     def look(self) -> frozenset[str]:
         """Read the file again if it has changed; return the labels of keys that were revoked.
@@ -210,8 +215,8 @@ class Keyring:
     def refuse(self, why: str, what: str) -> None:
         """Count a refused connection, and tell of it."""
         with self._lock:
-            self.refused[why] += 1
-            count = self.refused[why]
+            self._refused[why] += 1
+            count = self._refused[why]
         if count <= LOGGED:
             log.warning("a connection was refused (%s): %s", why, what)
 
@@ -233,6 +238,7 @@ class Keyring:
         good = {key.label for key in keys if key.revoked is None}
         self._known |= good
         revoked = {key.label for key in keys if key.revoked is not None}
-        self.revoked = frozenset(revoked | (self._known - good))
+        # for good: a list that is gone, or another broker's by now, makes none good again
+        self.revoked |= revoked | (self._known - good)
         self._labels = {**self._own, **{key.public: key.label for key in keys if key.public}}
         return self.revoked
