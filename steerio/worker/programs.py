@@ -122,7 +122,8 @@ def checked(yielded: object) -> Command:
     for each in cast("Sequence[object]", args):
         if not isinstance(each, (str, os.PathLike)) or "\0" in os.fspath(cast("str", each)):
             raise UsageError(
-                f"a command's arguments are texts and paths, and {short(each)} is none: write it as a text, by str()"
+                f"a command's arguments are texts and paths, and {short(each)} is none: "
+                "write it as a text, by str()"
             )
     return command
 
