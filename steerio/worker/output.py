@@ -43,15 +43,16 @@ class Output:
 
     def take_over(self) -> None:
         """Have this process print this way, also by loggers that it has already."""
-        instead = {id(getattr(sys, name)): name for name in ("stdout", "stderr")}
+        # kept until the end: others may not have their ids meanwhile
+        before = {name: getattr(sys, name) for name in ("stdout", "stderr")}
         for number, name in enumerate(("stdout", "stderr"), 1):
             stream = self.open(number)
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
         for handler in _handlers():
-            found = instead.get(id(getattr(handler, "stream", None)))
-            if found is not None:
-                setattr(handler, "stream", getattr(sys, found))  # noqa: B010 - any kind may have one
+            for name, stream in before.items():
+                if stream is not None and getattr(handler, "stream", None) is stream:
+                    setattr(handler, "stream", getattr(sys, name))  # noqa: B010 - any kind may have one
 
     def open(self, number: int) -> io.TextIOWrapper:
         """Return a stream over a descriptor."""
