@@ -105,7 +105,8 @@ def launch(**given: Any) -> None:
     """
     from steerio.cli import launch_command  # each command loads only its own code
 
-    launch_command.launch_or_look(**{**given, "cpus": given["cpus"] or 0})
+    given["cpus"] = given["cpus"] or 0
+    launch_command.launch_or_look(**given)
 
 
 @click.command()

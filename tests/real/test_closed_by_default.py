@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -320,7 +320,7 @@ async def test_a_worker_that_reads_no_pickle_refuses_forged_ones_unread(
             assert (await session.status()).dropped == {"refused by a worker": number}
         assert "dropped (refused by a worker)" in caplog.text
         with pytest.raises(EncodingError, match=r"argument 'x' of task type .*double"):
-            await session.run(deeds.double, {1})
+            await session.run(deeds.double, cast("Any", {1}))
         with pytest.raises(FunctionRefused, match="allowed are"):
             await session.run(os.getpid)
         with pytest.raises(FunctionRefused, match="top level"):
