@@ -9,10 +9,8 @@ from then on.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import logging
-import os
 import re
 import secrets
 import time
@@ -22,7 +20,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from steerio.edge.system.own_files import read_own, to_json, write_own
+from steerio.edge.system.own_files import open_lock, read_own, rewriting
 from steerio.errors import UsageError
 from steerio.model.roles import ASSISTANT, NO_BUDGET, Budget, Role, check_budget
 from steerio.session.run_dir import TOKENS, TOKENS_LOCK
@@ -167,23 +165,13 @@ class AccessTokens:
         """Give the tokens to change, which are written if all goes well; one process at a time."""
         try:
             # not the folder: a standing broker has locked that for as long as it lives
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(self._folder / TOKENS_LOCK, flags, 0o600)
+            lock = open_lock(self._folder / TOKENS_LOCK)
         except OSError as error:
             raise UsageError(
                 f"{self._folder} is no run directory: {error.strerror}; name that of the dashboard"
             ) from None
-        try:
-            with contextlib.suppress(OSError):  # not every file system has locks
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            tokens = self.all()
+        with rewriting(self._path, lock, self.all) as tokens:
             yield tokens
-            try:
-                write_own(self._path, to_json(tokens, indent=1))
-            except OSError as error:
-                raise UsageError(f"{self._path} cannot be written: {error.strerror}") from None
-        finally:
-            os.close(descriptor)
 
 
 def _digest(token: str) -> str:

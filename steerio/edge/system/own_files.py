@@ -11,6 +11,7 @@ Their JSON may have any text: names of folders and files need not be UTF-8.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import pwd
@@ -69,6 +70,40 @@ def write_own(path: Path, data: bytes) -> None:
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def rewriting(path: Path, lock: int, read: Callable[[], T]) -> Generator[T]:
+    """Give the value of a file to change, which is written if all goes well.
+
+    Args:
+        path: of the file, which has the value as JSON.
+        lock: a descriptor of its lock file, held meanwhile and closed: one process at a time.
+        read: returns the value.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        with contextlib.suppress(OSError):  # not every file system has locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        value = read()
+        yield value
+        try:
+            write_own(path, to_json(value, indent=1))
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+    finally:
+        os.close(lock)
+
+
+def open_lock(path: Path) -> int:
+    """Open a lock file, which is made if there is none; return its descriptor.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def read_own(path: Path, *, secret: bool = False) -> tuple[bytes, os.stat_result]:

@@ -9,9 +9,7 @@ Keys live as long as their broker: another in its place has its own.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
-import os
 import re
 import threading
 import time
@@ -22,7 +20,12 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct, structs
 
-from steerio.edge.system.own_files import from_json, read_own, to_json, write_own
+from steerio.edge.system.own_files import (
+    from_json,
+    open_lock,
+    read_own,
+    rewriting,
+)
 from steerio.edge.wire.keys import ROLES, ServerKeys
 from steerio.errors import UsageError
 
@@ -140,22 +143,12 @@ class KeyList:
     @contextlib.contextmanager
     def _changing(self) -> Generator[list[NamedKey]]:
         """Give the keys to change, which are written if all goes well; one process at a time."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            descriptor = os.open(self._lock, flags, 0o600)
+            lock = open_lock(self._lock)
         except OSError as error:
             raise UsageError(f"{self._lock} cannot be written: {error.strerror}") from None
-        try:
-            with contextlib.suppress(OSError):  # not every file system has locks
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            keys = self.all()
+        with rewriting(self.path, lock, self.all) as keys:
             yield keys
-            try:
-                write_own(self.path, to_json(keys, indent=1))
-            except OSError as error:
-                raise UsageError(f"{self.path} cannot be written: {error.strerror}") from None
-        finally:
-            os.close(descriptor)
 
 
 class Keyring:
