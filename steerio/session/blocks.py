@@ -17,8 +17,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from msgspec import Struct
-
 from steerio.client.client import Client
 from steerio.core.block_rule import BlockSeen, BlockSteps, Phase, wanted
 from steerio.edge.system.threads import in_thread
@@ -39,7 +37,7 @@ SUBMITTING_S = CANCEL_S / 2
 log = logging.getLogger("steerio.session")
 
 
-class Blocks(Struct, frozen=True, kw_only=True):
+class Blocks(Wish, frozen=True, kw_only=True):
     """Batch jobs that are submitted and given up as tasks need their workers.
 
     Attributes:
@@ -55,35 +53,11 @@ class Blocks(Struct, frozen=True, kw_only=True):
     """
 
     scheduler: str
-    walltime_s: float
-    workers: str = "default=1"
-    nodes: int = 1
     least: int = 0
     most: int = 1
     idle_s: float = 300.0
     look_s: float = 15.0
     detach: bool = False
-    queue: str = ""
-    account: str = ""
-    cpus: int = 0
-    options: Sequence[str] = ()
-    setup: Sequence[str] = ()
-    launcher: str = ""
-
-    @property
-    def wish(self) -> Wish:
-        """The wish for each of them."""
-        return Wish(
-            nodes=self.nodes,
-            walltime_s=self.walltime_s,
-            workers=self.workers,
-            queue=self.queue,
-            account=self.account,
-            cpus=self.cpus,
-            options=self.options,
-            setup=self.setup,
-            launcher=self.launcher,
-        )
 
     def check(self) -> None:
         """Check each of the attributes.
@@ -92,7 +66,7 @@ class Blocks(Struct, frozen=True, kw_only=True):
             UsageError: one cannot be.
         """
         batch_system(self.scheduler)
-        self.wish.check()
+        super().check()
         if not (type(self.least) is type(self.most) is int and 0 <= self.least <= self.most):
             raise UsageError(
                 f"least and most are whole numbers, 0 <= least <= most, not {self.least!r} and "
@@ -146,7 +120,7 @@ class RealBatch:
 
     def __init__(self, blocks: Blocks, run_dir: Path) -> None:
         self._system = batch_system(blocks.scheduler)
-        self._wish = blocks.wish
+        self._blocks = blocks
         self._run_dir = run_dir
         self._launching = threading.Lock()
         self._untold: list[Launched] = []
@@ -164,7 +138,7 @@ class RealBatch:
         with self._launching:
             if self._closed.is_set():
                 raise BatchFailed(self._system.name, "no more blocks are submitted to it")
-            launched = launch(self._run_dir, self._system, self._wish)
+            launched = launch(self._run_dir, self._system, self._blocks)
             self._untold.append(launched)
             if self._closed.is_set():  # which was set while the batch system was slow
                 self._cancel_late(launched)

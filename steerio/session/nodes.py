@@ -88,7 +88,7 @@ class Nodes:
             BatchFailed: the batch system has not taken it.
         """
         blocks.check()
-        return await in_thread(launch, self._home(), batch_system(blocks.scheduler), blocks.wish)
+        return await in_thread(launch, self._home(), batch_system(blocks.scheduler), blocks)
 
     async def follow(self, blocks: Blocks) -> None:
         """Submit and give up batch jobs as tasks need their workers, as long as this is awaited.
