@@ -10,12 +10,13 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import steerio
-from steerio import Campaign, agent
-from tests.real.programs import REPOSITORY, python, running
+from steerio import Campaign, NodeLost, Session, TaskEnded, agent
+from tests.real.programs import REPOSITORY, kill, python, running
 
 KILLS = 4
 """Workers that are killed, at most, unless a test says otherwise."""
@@ -98,3 +99,20 @@ def run_struck(example: str, code: str, folder: Path, within_s: float) -> tuple[
     output = run_beside(example, COMPARED + code, folder, within_s)
     said = next(each for each in output.splitlines() if "workers were killed" in each)
     return int(said.split()[0]), output
+
+
+async def kill_rank_2(session: Session, find: Callable[[], int]) -> None:
+    """Kill a rank; its node is lost, another rank works on, and then the broker is stopped.
+
+    Args:
+        session: joins the broker of the ranks.
+        find: returns the rank's process.
+    """
+    async with session.events(NodeLost, TaskEnded) as events:
+        kill(find())
+        while not isinstance(event := await anext(events), NodeLost):
+            pass
+        assert event.node == "rank2"
+        while not isinstance(event, TaskEnded) or event.ended_as != "succeeded":
+            event = await anext(events)  # until the other rank's worker has done one
+        session.client.requests.stop_broker("the test has seen enough")

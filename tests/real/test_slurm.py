@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 import steerio
-from steerio import NodeEnding, NodeLost, TaskEnded, TaskProgress, TaskRetried
+from steerio import NodeEnding, TaskProgress, TaskRetried
 from steerio.launch.walltime import END_VARIABLES
-from tests.real import programs
 from tests.real.programs import PATH, REPOSITORY, Program, running, steerio_command
 from tests.real.slurm_cluster import Slurm, needs_slurm, slurm_of
+from tests.real.striking import kill_rank_2
 from tests.real.tables import read_table
 from tests.real.test_mpi import CAMPAIGN, LAUNCHERS, launch, rendezvous
 from tests.real.test_standing_broker import broker_in
@@ -127,17 +127,8 @@ async def test_a_rank_that_is_killed_does_not_take_the_campaign_along(folder: Pa
         program = step(slurm, 3, "--kill-on-bad-exit=0", *command, folder=folder)
         try:
             program.wait_for("recorded 5.")
-            async with (
-                steerio.connect(folder / "record") as session,
-                session.events(NodeLost, TaskEnded) as events,
-            ):
-                programs.kill(rank_of(slurm, 2, b"squares.py"))
-                while not isinstance(event := await anext(events), NodeLost):
-                    pass
-                assert event.node == "rank2"
-                while not isinstance(event, TaskEnded) or event.ended_as != "succeeded":
-                    event = await anext(events)  # until the other rank's worker has done one
-                session.client.requests.stop_broker("the test has seen enough")
+            async with steerio.connect(folder / "record") as session:
+                await kill_rank_2(session, lambda: rank_of(slurm, 2, b"squares.py"))
                 await asyncio.to_thread(program.status, 100)
         finally:
             program.close()
