@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncGenerator, Container, Sequence
+from collections.abc import AsyncGenerator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from steerio.launch.finding import find_broker, waits_for
 from steerio.launch.hosting import Hosting
 from steerio.launch.mpi import Followers
 from steerio.launch.node_process import NodeProcess
-from steerio.launch.on_executor import refuse_list
+from steerio.launch.on_executor import OnExecutor, refuse_list
 from steerio.launch.stores import check_asked, check_thresholds
 from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
@@ -88,7 +89,7 @@ class Run:
             self._random_seed = choose_seed(plan.random_seed)
             self._workers, self._needs = _counted(campaign, plan)
             check_thresholds(self._store, {*self._workers, *seen_pools(campaign)})
-            self._refuse_list(plan.allow)
+            refuse_list(self._on_executors, plan.allow)
         self._node = plan.node
         self._record = RunRecord(campaign, plan, self._limits)
         self._watchdog: Expecting | None = None
@@ -109,16 +110,17 @@ class Run:
                 # this early, so that without a broker no run directory is made
                 found = find_broker(self._plan.join)
                 self._random_seed = found.random_seed
-                self._refuse_list(found.allow)
+                refuse_list(self._on_executors, found.allow)
             self._earlier = await open_earlier(self._plan.memo)
             return await self._run()
         finally:
             if self._node is not None:  # hosting ends the node, but may not have begun
                 self._node.kill()
 
-    def _refuse_list(self, allow: Sequence[str] | None) -> None:
-        """Refuse pools on executors where a list of allowed functions holds."""
-        refuse_list(pools_on_executors(self._campaign, self._plan.workers), allow)
+    @cached_property
+    def _on_executors(self) -> dict[str, OnExecutor]:
+        """The pools whose tasks executors of other programs run, and these."""
+        return pools_on_executors(self._campaign, self._plan.workers)
 
     async def _check_store(self) -> None:
         """Refuse an invalid store, before there is a run directory.
@@ -195,7 +197,7 @@ class Run:
     async def _serving(self, session: Session) -> AsyncGenerator[None, None]:
         """Serve the campaign's pools on executors at a broker that it has joined."""
         async with contextlib.AsyncExitStack() as serving:
-            for pool, on in pools_on_executors(self._campaign, self._plan.workers).items():
+            for pool, on in self._on_executors.items():
                 await serving.enter_async_context(session.serve(pool, on))
             yield
 
@@ -204,11 +206,10 @@ class Run:
             pool: sorted({m for t in self._types if t.pool == pool for m in t.preload})
             for pool in self._workers
         }
-        on_executors = pools_on_executors(self._campaign, self._plan.workers)
         setup = BrokerSetup(
-            workers={} if self._followers else self._own_workers(on_executors),
-            pools=self._pools(on_executors),
-            on_executors=on_executors,
+            workers={} if self._followers else self._own_workers(),
+            pools=self._pools(),
+            on_executors=self._on_executors,
             needs=self._needs,
             run_dir=folder,
             host=self._host,
@@ -229,8 +230,7 @@ class Run:
                 await hosting.start()
                 if self._followers is not None:
                     fill = self._plan.workers is None
-                    own = self._own_workers(on_executors)
-                    self._followers.tell_all(hosting, own, fill=fill)
+                    self._followers.tell_all(hosting, self._own_workers(), fill=fill)
                 client = await hosting.join(name)
                 session = Session(client, folder, SessionStore(client, *hosting.store))
                 session.random_seed, session.reached_by = hosting.random_seed, hosting.connection
@@ -242,15 +242,15 @@ class Run:
             finally:
                 await hosting.close()
 
-    def _own_workers(self, on_executors: Container[str]) -> dict[str, int]:
+    def _own_workers(self) -> dict[str, int]:
         """Return how many workers each pool has that are processes of steerio."""
-        return {pool: n for pool, n in self._workers.items() if pool not in on_executors}
+        return {pool: n for pool, n in self._workers.items() if pool not in self._on_executors}
 
-    def _pools(self, on_executors: Container[str]) -> dict[str, int]:
+    def _pools(self) -> dict[str, int]:
         """Return how many workers each pool will have: ranks without any get one, too."""
         if self._followers is None:
             return self._workers
-        own, fill = self._own_workers(on_executors), self._plan.workers is None
+        own, fill = self._own_workers(), self._plan.workers is None
         return {**self._workers, **self._followers.count(own, fill=fill)}
 
     async def _conduct(self, session: Session) -> None:

@@ -121,15 +121,16 @@ class EngineNode:
     def _run(self) -> None:
         try:
             executor = self._on.made()
+            submit = executor.submit
         except BaseException as error:
             log.exception("no executor for pool %r could be made", self._pool)
-            self._serve_none(f"no executor could be made: {told(error)}")
-            return
-        if executor is not self._on.executor:
-            self._made = executor  # before the look whether it was given up, which may be now
+            submit = _refusing(f"no executor could be made: {told(error)}")
+        else:
+            if executor is not self._on.executor:
+                self._made = executor  # before the look whether it was given up, which may be now
         try:
             if not self._given_up:
-                asyncio.run(self._serve(executor.submit))
+                asyncio.run(self._serve(submit))
         except BaseException as error:
             self.failure = told(error)
             log.exception("the node of pool %r failed", self._pool)
@@ -138,20 +139,6 @@ class EngineNode:
                 _kill_processes(self._made)  # of calls that it was given since
             elif self._made is not None:
                 _shut_down(self._made, self._pool)
-            self.ended.set()
-
-    def _serve_none(self, reason: str) -> None:
-        """Have the broker hear that no slot will come, as the pool's workers fail to start."""
-
-        def refuse(*_: Any) -> Any:
-            raise UsageError(reason)
-
-        try:
-            asyncio.run(self._serve(refuse))
-        except BaseException as error:
-            self.failure = told(error)
-            log.exception("the node of pool %r failed", self._pool)
-        finally:
             self.ended.set()
 
     async def _serve(self, submit: Submits) -> None:
@@ -191,6 +178,15 @@ class EngineNode:
             if node.failed and not self._asked:
                 self.failure = reason
                 log.warning("the node of pool %r has ended: %s", self._pool, reason)
+
+
+def _refusing(reason: str) -> Submits:
+    """Return a submission that takes no call: the broker hears that the pool's slots fail."""
+
+    def refuse(*_: Any) -> Any:
+        raise UsageError(reason)
+
+    return refuse
 
 
 def _shut_down(executor: Any, pool: str) -> None:
