@@ -43,7 +43,6 @@ class Output:
 
     def take_over(self) -> None:
         """Have this process print this way, also by loggers that it has already."""
-        # kept until the end: others may not have their ids meanwhile
         before = {name: getattr(sys, name) for name in ("stdout", "stderr")}
         for number, name in enumerate(("stdout", "stderr"), 1):
             stream = self.open(number)
