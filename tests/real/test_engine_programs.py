@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,8 @@ MPI = {
     "OMPI_MCA_rmaps_base_oversubscribe": "1",
 }
 """Has mpi4py find Debian's Open MPI, which then starts processes for any user."""
+PATH = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+"""Has Parsl find its own commands, as in an environment that is activated."""
 
 ENGINES = """
 import contextlib
@@ -214,8 +218,8 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", ["parsl", "dask", "mpi"])
 def test_a_program_serves_a_pool(folder: Path, name: str) -> None:
     need(name)
-    env = MPI if name == "mpi" else None
-    with running(*python("alone.py", name), cwd=folder, env=env) as program:
+    env = MPI if name == "mpi" else {}
+    with running(*python("alone.py", name), cwd=folder, env=PATH | env) as program:
         program.wait_for(f"{name} has served.", WITHIN_S)
         assert program.status() == 0, program
 
@@ -223,6 +227,7 @@ def test_a_program_serves_a_pool(folder: Path, name: str) -> None:
 @pytest.mark.timeout(WITHIN_S + 60)
 def test_pools_on_three_programs_and_a_native_one_serve_one_campaign(folder: Path) -> None:
     need("parsl", "dask", "mpi")
-    with running(*python("together.py", "parsl", "dask", "mpi"), cwd=folder, env=MPI) as program:
+    command = python("together.py", "parsl", "dask", "mpi")
+    with running(*command, cwd=folder, env=PATH | MPI) as program:
         program.wait_for("4 pools have served.", WITHIN_S)
         assert program.status() == 0, program

@@ -174,10 +174,11 @@ async def test_a_rank_that_fails_ends_all_and_is_told_of(tmp_path: Path, name: s
         assert result.attempt == 2
         failure = result.error.exception
         assert isinstance(failure, steerio.ProgramFailed)
-        assert failure.exit_code == 3
+        # MPICH tells of the rank that failed, or of those that it killed for that (9).
+        assert failure.exit_code in ({3, 9} if name == "mpich" else {3})
         assert kept(tmp_path)[-1] == failure.folder
         assert "no good" in written(failure.folder)
-        assert re.search(rf"mpiexec\.{name} .* exited with 3; its folder is kept", str(failure))
+        assert re.search(rf"mpiexec\.{name} .* exited with [39]; its folder is kept", str(failure))
         assert await session.run(process_id, 1) > 0
 
 
