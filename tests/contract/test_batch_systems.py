@@ -25,7 +25,10 @@ NOW = 1_700_000_000.0
 SUBMITTED = {
     "slurm": [("17\n", "17"), ("17;cluster2\n", "17")],
     "pbs": [("17.pbs01\n", "17.pbs01"), ("Welcome to a site.\n1234[].pbs01\n", "1234[].pbs01")],
-    "lsf": [("Job <17> is submitted to default queue <normal>.\n", "17")],
+    "lsf": [
+        ("Job <17> is submitted to default queue <normal>.\n", "17"),
+        ("Job <8697223> is submitted to default queue <research-rh74>. logs/2.out\n", "8697223"),
+    ],
     "flux": [("ƒ2vYxRd7\n", "ƒ2vYxRd7"), ("f2vYxRd7\n", "f2vYxRd7")],
 }
 
@@ -109,6 +112,11 @@ def test_the_states_of_jobs_are_read_with_their_reasons(name: str) -> None:
     answer, states = STATES[name]
     assert batch_system(name).states(answer) == states
     assert batch_system(name).states("") == {}
+
+
+def test_pbs_leaves_its_jobs_out_if_there_are_none() -> None:
+    told = '{"timestamp": 1788909619, "pbs_version": "2024.1.2", "pbs_server": "pbs01"}'
+    assert batch_system("pbs").states(told) == {}
 
 
 def test_the_end_of_a_job_is_read() -> None:
