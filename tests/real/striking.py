@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import steerio
-from steerio import Campaign, NodeLost, Session, TaskEnded, agent
+from steerio import Campaign, NodeJoined, NodeLost, Session, TaskEnded, agent
 from tests.real.programs import REPOSITORY, kill, python, running
 
 KILLS = 4
@@ -108,7 +108,10 @@ async def kill_rank_2(session: Session, find: Callable[[], int]) -> None:
         session: joins the broker of the ranks.
         find: returns the rank's process.
     """
-    async with session.events(NodeLost, TaskEnded) as events:
+    async with session.events(NodeJoined, NodeLost, TaskEnded) as events:
+        if "rank2" not in await session.nodes.look():
+            while getattr(await anext(events), "node", None) != "rank2":
+                pass
         kill(find())
         while not isinstance(event := await anext(events), NodeLost):
             pass
