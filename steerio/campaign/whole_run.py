@@ -85,6 +85,8 @@ class Run:
         self._needs: dict[str, WorkerNeeds] = {}
         self._store = plan.store or campaign.store
         self._host = followers.host if followers else None
+        self._shared = followers is None or followers.shares_files
+        self._allow = plan.allow
         if plan.join is None:
             self._random_seed = choose_seed(plan.random_seed)
             self._workers, self._needs = _counted(campaign, plan)
@@ -129,7 +131,7 @@ class Run:
         """
         if self._node is None and self._followers is None:
             self._node = NodeProcess.started()
-        await in_thread(check_asked, self._store, self._host)
+        await in_thread(check_asked, self._store, self._host, self._shared)
 
     async def _run(self) -> signal.Signals | None:
         name = type(self._campaign).__name__
@@ -214,6 +216,7 @@ class Run:
             run_dir=folder,
             host=self._host,
             preload=preload,
+            shared=self._shared,
             files=self._plan.files,
             pin=self._plan.pin,
             settings=self._plan.settings or Settings(),

@@ -84,7 +84,8 @@ class Hosting:
         self._driver: Driver | None = None
         self._written: list[Path] = []
         """The connection files."""
-        self._setting, self._absent = choose_store(setup.store, setup.host, setup.run_dir)
+        shared = setup.run_dir if setup.shared else None
+        self._setting, self._absent = choose_store(setup.store, setup.host, shared)
         if setup.allow is not None:
             check_pickleless(self._setting)
             refuse_list(setup.on_executors, setup.allow)
