@@ -111,7 +111,7 @@ class Run:
             else:
                 # this early, so that without a broker no run directory is made
                 found = find_broker(self._plan.join)
-                self._random_seed = found.random_seed
+                self._random_seed, self._allow = found.random_seed, found.allow
                 refuse_list(self._on_executors, found.allow)
             self._earlier = await open_earlier(self._plan.memo)
             return await self._run()
@@ -143,9 +143,9 @@ class Run:
         outcome = because = ""
         with logging_to(folder, terminal=self._ours):
             await self._record.open(folder)
-            values = RunValues(self._random_seed, self._workers, self._needs)
+            values = RunValues(self._random_seed, self._workers, self._needs, self._allow)
             values = self._record.begin(folder, values)
-            self._random_seed = values.random_seed
+            self._random_seed, self._allow = values.random_seed, values.allow
             self._workers, self._needs = values.workers, values.needs
             self._door = PromptDoor(folder, asked=plan.repl)
             if self._plan.on_record is not None:
@@ -222,7 +222,7 @@ class Run:
             settings=self._plan.settings or Settings(),
             store=self._store,
             random_seed=self._random_seed,
-            allow=self._plan.allow,
+            allow=self._allow,
         )
         self._hosting = hosting = Hosting(setup, self._node)
         hosting.on_stop = self._asked_to_stop
