@@ -99,6 +99,7 @@ class Run:
         self._interrupts: Interrupts | None = None
         self._hosting: Hosting | None = None
         self._main: asyncio.Task[Any] | None = None
+        self._session: Session | None = None
         self._conductor: Conductor | None = None
         self._door: PromptDoor | None = None
         self._earlier: list[EarlierRun] = []
@@ -188,6 +189,7 @@ class Run:
                 )
                 if isinstance(self._watchdog, Watchdog) and self._limits.calls_s is not None:
                     self._watchdog.heed(unheard, self._limits.calls_s)
+                self._session = session
                 try:
                     async with self._serving(session):
                         with telling_stalls(client.campaign.announce):
@@ -214,9 +216,9 @@ class Run:
             on_executors=self._on_executors,
             needs=self._needs,
             run_dir=folder,
+            shared=self._shared,
             host=self._host,
             preload=preload,
-            shared=self._shared,
             files=self._plan.files,
             pin=self._plan.pin,
             settings=self._plan.settings or Settings(),
@@ -236,6 +238,7 @@ class Run:
                     self._followers.tell_all(hosting, self._own_workers(), fill=fill)
                 client = await hosting.join(name)
                 session = Session(client, folder, SessionStore(client, *hosting.store))
+                self._session = session
                 session.random_seed, session.reached_by = hosting.random_seed, hosting.connection
                 try:
                     await self._conduct(session)
@@ -297,8 +300,11 @@ class Run:
             self._conductor.interrupt()
 
     def _kill(self) -> None:
+        """Kill the workers, and the processes of executors that were made here."""
         if self._hosting is not None:
             self._hosting.kill()
+        if self._session is not None:
+            self._session.engines.kill()
 
     def _cancel(self) -> None:
         if self._main is not None:
