@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, SupportsFloat
+from typing import Any, NoReturn, SupportsFloat
 from weakref import WeakSet
 
 from steerio.client.client import Client
@@ -104,6 +104,12 @@ class Session(Submitter):
 
     def _repr_html_(self) -> str:
         return str(session_picture(self).page)
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(
+            "a session stays in its process: give tasks the values that they need, and submit "
+            "tasks that follow from others here"
+        )
 
     # -- submitting --------------------------------------------------------------------
 
