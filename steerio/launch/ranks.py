@@ -58,7 +58,7 @@ class Counted(NamedTuple):
     number: int
     size: int
     library: str
-    """What it says of itself."""
+    """Its own words for itself."""
 
     @property
     def name(self) -> str:
