@@ -34,11 +34,13 @@ class RunValues(Struct, frozen=True):
         random_seed: of workers and tasks. The journal keeps that of the first incarnation, from
             which each has one of its own.
         workers, needs: the number of workers of each pool, and the share of each.
+        allow: the functions that workers may run; ``None``: any.
     """
 
     random_seed: int
     workers: dict[str, int]
     needs: dict[str, WorkerNeeds]
+    allow: tuple[str, ...] | None = None
 
 
 async def open_planned(
@@ -97,7 +99,8 @@ def begin_planned(
     """Note in the journal that a run begins; return its values, some of earlier incarnations.
 
     Raises:
-        UsageError: another campaign ran there.
+        UsageError: another campaign ran there, or with a list of allowed functions, and the broker
+            to join has none.
         JournalFull, JournalFailed, JournalFenced: it cannot be written.
     """
     began = journal.past.began
@@ -107,10 +110,12 @@ def begin_planned(
         _check_campaign(campaign, began)
         if plan.workers is None:
             workers, needs = began.workers, began.needs
+        if values.allow is None and began.allow is not None:
+            values = structs.replace(values, allow=_list_of_before(plan, began.allow))
         if plan.join is None:
             values = _taken_over(values, plan, began, pools_of(journal.past))
     run = uuid.uuid4().hex if began is None or not began.run else began.run
-    now = began_now(campaign, plan.file, values.random_seed, (workers, needs), run)
+    now = began_now(campaign, plan.file, values.random_seed, (workers, needs), run, values.allow)
     restores = journal.past.content() is not None
     if (
         restores
@@ -133,13 +138,30 @@ def begin_planned(
 def _taken_over(values: RunValues, plan: Plan, began: Began, pools: dict[str, int]) -> RunValues:
     seed = began.random_seed if plan.random_seed is None else values.random_seed
     if plan.workers is not None:
-        return RunValues(seed, values.workers, values.needs)
+        return structs.replace(values, random_seed=seed)
     known = {*values.workers, *began.workers}
     asked = values.workers | began.workers
     workers = asked | {pool: count for pool, count in pools.items() if pool in known}
     if sum(workers.values()) != sum(asked.values()):  # not only moved: some had come, or were lost
         workers = asked
-    return RunValues(seed, workers, values.needs | began.needs)
+    return structs.replace(
+        values, random_seed=seed, workers=workers, needs=values.needs | began.needs
+    )
+
+
+def _list_of_before(plan: Plan, allow: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the list of allowed functions by which a run goes on that has been given none.
+
+    Raises:
+        UsageError: it is to go on at a broker that has none.
+    """
+    if plan.join is not None:
+        raise UsageError(
+            f"the workers of this run might only run {', '.join(allow)}, and the broker in "
+            f"{plan.join} lets them run anything: start it with --allow"
+        )
+    log.info("allowed functions, as before: %s", ", ".join(allow))
+    return allow
 
 
 def end_planned(journal: RunJournal, outcome: str, because: str) -> JournalFenced | None:

@@ -149,6 +149,7 @@ def began_now(
     random_seed: int,
     asked: tuple[dict[str, int], dict[str, WorkerNeeds]],
     run: str = "",
+    allow: tuple[str, ...] | None = None,
 ) -> Began:
     """Return the entry for an incarnation that begins now.
 
@@ -158,6 +159,7 @@ def began_now(
         random_seed: of workers and tasks.
         asked: the workers of each pool that were asked for, and their needs.
         run: the name of the run.
+        allow: the functions that workers may run; ``None``: any.
     """
     kind = type(campaign)
     try:
@@ -175,6 +177,7 @@ def began_now(
         *asked,
         values_of(campaign),
         run,
+        allow,
     )
 
 

@@ -85,6 +85,8 @@ class Run:
         self._needs: dict[str, WorkerNeeds] = {}
         self._store = plan.store or campaign.store
         self._host = followers.host if followers else None
+        self._shared = followers is None or followers.shares_files
+        self._allow = plan.allow
         if plan.join is None:
             self._random_seed = choose_seed(plan.random_seed)
             self._workers, self._needs = _counted(campaign, plan)
@@ -97,6 +99,7 @@ class Run:
         self._interrupts: Interrupts | None = None
         self._hosting: Hosting | None = None
         self._main: asyncio.Task[Any] | None = None
+        self._session: Session | None = None
         self._conductor: Conductor | None = None
         self._door: PromptDoor | None = None
         self._earlier: list[EarlierRun] = []
@@ -109,7 +112,7 @@ class Run:
             else:
                 # this early, so that without a broker no run directory is made
                 found = find_broker(self._plan.join)
-                self._random_seed = found.random_seed
+                self._random_seed, self._allow = found.random_seed, found.allow
                 refuse_list(self._on_executors, found.allow)
             self._earlier = await open_earlier(self._plan.memo)
             return await self._run()
@@ -129,7 +132,7 @@ class Run:
         """
         if self._node is None and self._followers is None:
             self._node = NodeProcess.started()
-        await in_thread(check_asked, self._store, self._host)
+        await in_thread(check_asked, self._store, self._host, self._shared)
 
     async def _run(self) -> signal.Signals | None:
         name = type(self._campaign).__name__
@@ -141,9 +144,9 @@ class Run:
         outcome = because = ""
         with logging_to(folder, terminal=self._ours):
             await self._record.open(folder)
-            values = RunValues(self._random_seed, self._workers, self._needs)
+            values = RunValues(self._random_seed, self._workers, self._needs, self._allow)
             values = self._record.begin(folder, values)
-            self._random_seed = values.random_seed
+            self._random_seed, self._allow = values.random_seed, values.allow
             self._workers, self._needs = values.workers, values.needs
             self._door = PromptDoor(folder, asked=plan.repl)
             if self._plan.on_record is not None:
@@ -186,6 +189,7 @@ class Run:
                 )
                 if isinstance(self._watchdog, Watchdog) and self._limits.calls_s is not None:
                     self._watchdog.heed(unheard, self._limits.calls_s)
+                self._session = session
                 try:
                     async with self._serving(session):
                         with telling_stalls(client.campaign.announce):
@@ -212,6 +216,7 @@ class Run:
             on_executors=self._on_executors,
             needs=self._needs,
             run_dir=folder,
+            shared=self._shared,
             host=self._host,
             preload=preload,
             files=self._plan.files,
@@ -219,7 +224,7 @@ class Run:
             settings=self._plan.settings or Settings(),
             store=self._store,
             random_seed=self._random_seed,
-            allow=self._plan.allow,
+            allow=self._allow,
         )
         self._hosting = hosting = Hosting(setup, self._node)
         hosting.on_stop = self._asked_to_stop
@@ -233,6 +238,7 @@ class Run:
                     self._followers.tell_all(hosting, self._own_workers(), fill=fill)
                 client = await hosting.join(name)
                 session = Session(client, folder, SessionStore(client, *hosting.store))
+                self._session = session
                 session.random_seed, session.reached_by = hosting.random_seed, hosting.connection
                 try:
                     await self._conduct(session)
@@ -294,8 +300,11 @@ class Run:
             self._conductor.interrupt()
 
     def _kill(self) -> None:
+        """Kill the workers, and the processes of executors that were made here."""
         if self._hosting is not None:
             self._hosting.kill()
+        if self._session is not None:
+            self._session.engines.kill()
 
     def _cancel(self) -> None:
         if self._main is not None:

@@ -33,6 +33,8 @@ TAKE_OVER = "The process that had the run has surely ended."
 MEMO = "An earlier run whose results are known to task types with a memo; may be repeated."
 REPL = "Let Python prompts of yours attach to this process: steerio attach."
 MPI = "Whether this is a rank of a launcher's job [as the launcher says]."
+WAYS = ["file", "mpi"]
+RENDEZVOUS = "How ranks find each other: in a folder that they share, or by mpi4py [file]."
 
 
 def _bounds_and_views(command: Any) -> Any:
@@ -84,6 +86,7 @@ def steerio() -> None:
 @click.option("--random-seed", type=int, metavar="N", help=RANDOM_SEED)
 @click.option("--pin/--no-pin", default=True, help="Cores for each worker, if possible.")
 @click.option("--mpi/--no-mpi", default=None, help=MPI)
+@click.option("--rendezvous", type=click.Choice(WAYS), help=RENDEZVOUS)
 @click.option("--resume", metavar="RUN_DIR", help="Go on with that run, or begin it there.")
 @click.option("--take-over", is_flag=True, help=TAKE_OVER)
 @click.option("--durability", type=click.Choice(LEVELS), help=DURABILITY)
@@ -113,6 +116,7 @@ def run(context: click.Context, /, target: str | None, asks_help: bool, **given:
 @_bounds_and_views
 @click.option("--pin/--no-pin", default=True, help="Cores for each worker, if possible.")
 @click.option("--mpi/--no-mpi", default=None, help=MPI)
+@click.option("--rendezvous", type=click.Choice(WAYS), help=RENDEZVOUS)
 @click.option("--durability", type=click.Choice(LEVELS[:-1]), help=DURABILITY)
 def resume(**given: Any) -> None:
     """Go on with the campaign in RUN_DIR from the point at which it ended or was cut off.

@@ -15,16 +15,21 @@ from steerio.campaign.parameters import recorded_broker
 from steerio.campaign.run_journal import arguments_of, read_latest
 from steerio.campaign.steered_values import parameters_of
 from steerio.cli.failures import show_traceback
-from steerio.cli.run_command import find_campaign, made_with, run_campaign
+from steerio.cli.run_command import find_campaign, made_with, other_ranks, run_campaign
 from steerio.edge.record.entries import Began
 from steerio.errors import UsageError
+from steerio.launch.mpi import Followers
 from steerio.session.run_dir import refuse_nameless
 
 
 def resume_run(given: dict[str, Any]) -> None:
     """Go on with the run in a run directory, with the options given on the command line."""
     refuse_nameless(given["run_dir"])
-    run_dir = Path(given["run_dir"])
+    with other_ranks(given, given["run_dir"]) as ranks:
+        _resume(Path(given["run_dir"]), given, ranks)
+
+
+def _resume(run_dir: Path, given: dict[str, Any], ranks: Followers | None) -> None:
     began = read_latest(run_dir)
     if began is None:
         raise UsageError(f"the run in {run_dir} had not begun: run it anew")
@@ -47,7 +52,7 @@ def resume_run(given: dict[str, Any]) -> None:
             err=True,
         )
     options = {**given, "resume": str(run_dir), "run_dir": None, "random_seed": None}
-    run_campaign(path, lambda module: _made_again(module, began), options)
+    run_campaign(path, lambda module: _made_again(module, began), options, ranks)
 
 
 def _made_again(module: types.ModuleType, began: Began) -> Campaign:

@@ -93,8 +93,9 @@ def run_broker(
         folder = make_run_dir(run_dir, "broker")
     with _alone_in(folder, take_over=take_over), logging_to(folder):
         before = None if run_dir is None else _find_predecessor(run_dir, take_over=take_over)
-        if before is not None and random_seed is None:
-            random_seed = before.random_seed
+        if before is not None:
+            random_seed = before.random_seed if random_seed is None else random_seed
+            allowed = before.allow if allowed is None else allowed
         setup = BrokerSetup(
             workers={},
             closed=False,

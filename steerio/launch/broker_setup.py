@@ -26,6 +26,7 @@ class BrokerSetup(Struct, frozen=True, kw_only=True):
         closed: whether there are no other pools.
         run_dir: the folder for the record and the connection file, if any; a missing one is made
             once the store has proved to work.
+        shared: whether other hosts see that folder.
         host, port: the TCP address to listen on; ``None`` for this machine only.
         encrypted: whether TCP speaks CURVE.
         preload: modules that the workers of a pool need, imported once per node.
@@ -45,6 +46,7 @@ class BrokerSetup(Struct, frozen=True, kw_only=True):
     pools: Mapping[str, int] = {}
     closed: bool = True
     run_dir: Path | None = None
+    shared: bool = True
     host: str | None = None
     port: int | None = None
     encrypted: bool = True

@@ -72,7 +72,7 @@ class EngineNode:
         self._thread = threading.Thread(
             target=self._run, name=f"steerio-engine-{pool}", daemon=True
         )
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a handler of a signal may enter while the thread has it
         self._loop: asyncio.AbstractEventLoop | None = None
         self._node: Node | None = None
         self._made: Any = None

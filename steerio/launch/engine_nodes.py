@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from steerio.edge.system.threads import in_thread
 from steerio.launch.engine_node import EngineNode
 
@@ -30,9 +32,23 @@ class EngineNodes:
         for node in self._nodes:
             node.leave(reason)
 
-    async def close(self, reason: str) -> None:
-        """End all of them, and wait for that, within bounds."""
-        self.let_end(reason)
-        for node in [*self._nodes]:  # they stay there: `kill` may have to end the wait
+    async def end(self, node: EngineNode, reason: str) -> None:
+        """End one, and wait for that, within bounds; if that is cancelled, it is given up."""
+        node.leave(reason)
+        try:
             await in_thread(node.wait)
-        self._nodes = []
+        except asyncio.CancelledError:
+            node.give_up()
+            raise
+        finally:  # not before: `kill` may have to end the wait
+            self._nodes.remove(node)
+
+    async def close(self, reason: str) -> None:
+        """End all of them, and wait for that, within bounds; see `end`."""
+        self.let_end(reason)
+        try:
+            for node in [*self._nodes]:
+                await self.end(node, reason)
+        except asyncio.CancelledError:
+            self.kill()
+            raise

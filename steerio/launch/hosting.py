@@ -84,7 +84,8 @@ class Hosting:
         self._driver: Driver | None = None
         self._written: list[Path] = []
         """The connection files."""
-        self._setting, self._absent = choose_store(setup.store, setup.host, setup.run_dir)
+        shared = setup.run_dir if setup.shared else None
+        self._setting, self._absent = choose_store(setup.store, setup.host, shared)
         if setup.allow is not None:
             check_pickleless(self._setting)
             refuse_list(setup.on_executors, setup.allow)
@@ -226,8 +227,19 @@ class Hosting:
         self._node.let_end()
         self.engines.let_end(reason)
         self._remove_connection()
-        await self._node.close()
-        await self.engines.close(reason)
+        try:
+            await self._node.close()
+            await self.engines.close(reason)
+        except asyncio.CancelledError:  # asyncio.run cancels all tasks at a second Ctrl-C
+            self.kill()
+            raise
+        finally:
+            self._close_broker(reason)
+            if self._store is not None:
+                await in_thread(self._close_store)
+            self.remove_files()
+
+    def _close_broker(self, reason: str) -> None:
         if self._driver is not None:
             self._driver.close(reason)
         else:  # the start failed
@@ -236,9 +248,6 @@ class Hosting:
             if self._record is not None:
                 self._record.close()
         self._listening.close()
-        if self._store is not None:
-            await in_thread(self._close_store)
-        self.remove_files()
 
     def remove_files(self) -> None:
         """Remove the files that would say that the broker still runs, and the folder of sockets."""

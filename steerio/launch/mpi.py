@@ -1,59 +1,50 @@
 """Ranks of an MPI launcher: rank 0 steers, the others become nodes.
 
-No MPI library is used: launchers tell ranks their numbers (see ``ranks``), and rank 0 tells each of
-the others the broker's address through a *rendezvous* file, which that rank reads and removes. The
-name of the launcher's job gives the files their names; Hydra (MPICH) gives its jobs no name, so
-under it, on several hosts, the run directory must be named.
+No MPI library is needed: launchers tell ranks their numbers (see ``ranks``), and rank 0 tells each
+of the others the broker's address through a file, or by MPI if it is asked for (``rendezvous``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import os
 import socket
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
 from typing import NoReturn
 
-import msgspec
-from msgspec import Struct, structs
+from msgspec import structs
 
-from steerio.edge.system.own_files import (
-    from_json,
-    make_own_folder,
-    read_own,
-    to_json,
-    write_own,
-)
 from steerio.edge.wire.addresses import TCP
 from steerio.edge.wire.connection import listens
 from steerio.errors import UsageError
 from steerio.launch.hosting import Hosting
 from steerio.launch.job_end import node_end
+from steerio.launch.mpi_rendezvous import ByMpi
 from steerio.launch.ranks import TAKEN, Rank, find_rank, how_not, token
+from steerio.launch.rendezvous import (
+    LATE_S,
+    NOTICE_S,
+    ByFiles,
+    Rendezvous,
+    await_setup,
+    by_mpi,
+    rendezvous_path,
+)
+from steerio.node.launcher_variables import forget_rank
 from steerio.node.setup import NodeSetup
 
-WAIT_S = 120.0
-"""How long ranks wait for rank 0 to open its broker."""
-LATE_S = 10.0
-"""How long rank 0 waits, at its end, for ranks that have not begun."""
-NOTICE_S = 10.0
-"""Wait after which a rank says which ranks it waits for."""
 NONE_SHARE = 0.9
 """The part of `Settings.join_s` after which rank 0 gives up if no other rank has begun."""
 MOST_NAMED = 10
 """Most ranks that are named as absent."""
 STAY_S = 120.0
 """How long a rank that is told to end goes on: rank 0 is told, too, and may need it to end well."""
-LOOK_S = 0.02
-"""Time between two looks for a file."""
 LAUNCHER_S = 1.0
 """Time between two looks of rank 0 whether its launcher is still there."""
 
@@ -62,38 +53,23 @@ _led = False
 """Whether this process has been rank 0 of its job."""
 
 
-def rendezvous_path(rank: Rank, number: int, run_dir: Path | None) -> Path:
-    """Return the path of the file in which rank 0 tells rank ``number`` what to do.
-
-    Raises:
-        UsageError: the launcher gives the job no name and no run directory was given.
-    """
-    if run_dir is not None:
-        return run_dir / f".rank{number}.json"
-    if not rank.job:
-        raise UsageError(
-            "this launcher does not name its job, so the ranks cannot find each other on "
-            "several hosts: say --run-dir DIR, on a file system that all of them share"
-        )
-    name = hashlib.sha256(f"{rank.job}-{os.getuid()}".encode()).hexdigest()[:16]
-    folder = Path(tempfile.gettempdir()) if rank.one_host else Path.cwd()
-    return folder / f".steerio-{name}-rank{number}.json"
-
-
 @contextlib.contextmanager
 def lead_ranks(
-    run_dir: Path | str | None, asked: bool | None = None
+    run_dir: Path | str | None, asked: bool | None = None, way: str | None = None
 ) -> Generator[Followers | None, None, None]:
     """Be rank 0, or the only process; another rank never gets beyond this.
 
-    Processes that this one starts are no ranks of the same job, nor is this one a second time.
+    Processes that this one starts are no ranks of the same job, nor is this one a second time. Nor
+    is it one for an MPI library that the campaign loads, which would wait for the other ranks.
 
     Args:
         run_dir: of the campaign, if it is named.
         asked: whether the user says that this is a rank; ``None``: the user says nothing.
+        way: in which the ranks meet, as the user says (see `by_mpi`).
 
     Raises:
-        UsageError: the ranks have no place to meet (see `rendezvous_path`), or as from `find_rank`.
+        UsageError: the ranks have no place to meet (see `rendezvous_path`), cannot meet by MPI (see
+            `ByMpi`), or as from `find_rank`.
     """
     global _led  # noqa: PLW0603 - of this process
     rank = find_rank(asked)
@@ -104,14 +80,16 @@ def lead_ranks(
         yield None
         return
     os.environ[TAKEN] = token(rank)
+    mpi = ByMpi(rank) if by_mpi(rank, folder, way) else None
     if rank.number > 0:
-        _follow(rank, folder)
+        _follow(rank, folder, mpi)
     _led = True
-    with Followers(rank, folder) as followers:
+    with Followers(rank, mpi or ByFiles(rank, folder)) as followers:
+        forget_rank(os.environ)
         yield followers
 
 
-def _follow(rank: Rank, run_dir: Path | None) -> NoReturn:
+def _follow(rank: Rank, run_dir: Path | None, mpi: ByMpi | None) -> NoReturn:
     """Be the node of a rank that does not steer, to the end of the campaign.
 
     It ends with 0 even if it failed: a launcher would end the whole job for anything else,
@@ -119,7 +97,10 @@ def _follow(rank: Rank, run_dir: Path | None) -> NoReturn:
     """
     from steerio.node.main import run_node  # only for the other ranks
 
-    setup = await_setup(rendezvous_path(rank, rank.number, run_dir), rank)
+    if mpi is not None:
+        setup = mpi.await_setup()
+    else:
+        setup = await_setup(rendezvous_path(rank, rank.number, run_dir), rank)
     if setup is not None and listens(setup.address):
         try:
             run_node(setup, None, stays_s=STAY_S)
@@ -142,16 +123,14 @@ class Followers:
     A context manager: whatever happens inside, at its end it tells the ranks that it told nothing
     that there is nothing to do. Not every launcher ends a job when one rank fails.
 
-    Raises:
-        UsageError: there is no place to meet (see `rendezvous_path`).
+    Args:
+        rank: of this process.
+        meets: by which it tells them.
     """
 
-    def __init__(self, rank: Rank, run_dir: Path | None) -> None:
+    def __init__(self, rank: Rank, meets: Rendezvous) -> None:
         self.rank = rank
-        self._paths = {
-            number: rendezvous_path(rank, number, run_dir) for number in range(1, rank.size)
-        }
-        self._told: set[int] = set()
+        self._meets = meets
         self._parent = os.getppid()
         self._looks: list[asyncio.TimerHandle] = []
         self._next_look: asyncio.TimerHandle | None = None
@@ -168,20 +147,17 @@ class Followers:
         for look in (*self._looks, self._next_look):
             if look is not None:
                 look.cancel()
-        late = [p for n, p in self._paths.items() if n not in self._told or p.exists()]
-        for path in late:
-            _write(path, None)
-        until = time.monotonic() + (0.0 if self._alone else LATE_S)
-        while any(path.exists() for path in late) and time.monotonic() < until:
-            time.sleep(LOOK_S)
-        if self._alone:
-            for path in late:
-                path.unlink(missing_ok=True)
+        self._meets.close(0.0 if self._alone else LATE_S)
 
     @property
     def host(self) -> str | None:
         """The host name on which the broker must listen for them; ``None``: no network."""
         return None if self.rank.one_host else socket.gethostname()
+
+    @property
+    def shares_files(self) -> bool:
+        """Whether the other ranks see the files of this one."""
+        return self.rank.one_host or self._meets.shares_files
 
     def count(self, workers: dict[str, int], *, fill: bool) -> dict[str, int]:
         """Return the number of workers that pools will have in all, once all ranks were told."""
@@ -193,15 +169,17 @@ class Followers:
     def tell_all(self, hosting: Hosting, workers: dict[str, int], *, fill: bool) -> None:
         """Tell all ranks of the broker, and which workers they have (see `deal_workers`)."""
         shares = deal_workers(workers, self.rank.size - 1, fill=fill)
+        told: dict[int, NodeSetup | None] = {}
         for number, share in enumerate(shares, 1):
             log = f"workers-rank{number}.log"
             # the launcher binds its ranks to cores
             setup = hosting.setup(
                 f"rank{number}", share, log=log, local=self.rank.one_host, pin=False
             )
-            told = structs.replace(setup, ends=self._ends)
-            _write(self._paths[number], told if share else None)
-            self._told.add(number)
+            if not self.shares_files:
+                setup = structs.replace(setup, log="", work="")
+            told[number] = structs.replace(setup, ends=self._ends) if share else None
+        self._meets.tell(told)
         loop = asyncio.get_running_loop()
         self._looks = [
             loop.call_later(NOTICE_S, self._tell_of_absent),
@@ -222,7 +200,7 @@ class Followers:
 
     def _absent(self) -> str:
         """Return the names of the ranks that have not begun; ``""`` if all have."""
-        absent = sorted(n for n in self._told if self._paths[n].exists())
+        absent = self._meets.absent()
         numbers = ", ".join(map(str, absent[:MOST_NAMED])) + ("..." * (len(absent) > MOST_NAMED))
         return f"{len(absent)} of {self.rank.size} ranks ({numbers})" if absent else ""
 
@@ -232,9 +210,9 @@ class Followers:
 
     def _give_up(self, hosting: Hosting) -> None:
         """Have the pools fail if no rank has come: nothing else would say why they stay empty."""
-        if all(self._paths[number].exists() for number in self._told):
+        count = self.rank.size - 1
+        if len(self._meets.absent()) == count:
             self._alone = True
-            count = len(self._paths)
             none = (
                 "the other rank has not" if count == 1 else f"none of the other {count} ranks has"
             )
@@ -242,48 +220,6 @@ class Followers:
                 f"{none} begun to run steerio within "
                 f"{NONE_SHARE * hosting.settings.join_s:g} s; {how_not()}"
             )
-
-
-class _Told(Struct):
-    """The content of a rendezvous file."""
-
-    setup: NodeSetup | None
-
-
-def _write(path: Path, setup: NodeSetup | None) -> None:
-    """Write a rendezvous file, readable by its owner alone."""
-    make_own_folder(path.parent)
-    write_own(path, to_json(_Told(setup)))
-
-
-def await_setup(path: Path, rank: Rank, timeout_s: float = WAIT_S) -> NodeSetup | None:
-    """Wait for rank 0 to say what this rank shall do; ``None``: nothing.
-
-    Raises:
-        UsageError: rank 0 said nothing in time.
-    """
-    began = time.time()
-    until, notice = time.monotonic() + timeout_s, time.monotonic() + NOTICE_S
-    while time.monotonic() < until:
-        with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
-            data, found = read_own(path, secret=True)
-            setup = from_json(data, _Told).setup
-            # an earlier file may be of a job that was killed
-            if setup is None or found.st_mtime > began or listens(setup.address):
-                path.unlink(missing_ok=True)
-                return setup
-        if time.monotonic() > notice:
-            notice = until
-            sys.stderr.write(
-                f"steerio: rank {rank.number} waits for rank 0 of {rank.size} to run steerio as "
-                f"well ({path}), {timeout_s:g} s at most; {how_not()}\n"
-            )
-        time.sleep(LOOK_S)
-    raise UsageError(
-        f"rank {rank.number} heard nothing from rank 0 of {rank.size} within {timeout_s:g} s "
-        f"(waiting for {path}): have rank 0 run steerio as well, and all hosts share that folder; "
-        f"{how_not()}"
-    )
 
 
 def deal_workers(workers: dict[str, int], ranks: int, *, fill: bool) -> list[dict[str, int]]:

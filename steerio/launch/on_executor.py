@@ -41,7 +41,13 @@ class OnExecutor(Workers):
         tags: Iterable[str] = (),
     ) -> None:
         super().__init__(slots, cpus=cpus, gpus=gpus, memory=memory, tags=tags)
-        if isinstance(executor, type) or not (_submits(executor) or callable(executor)):
+        if isinstance(executor, type):
+            name = executor.__qualname__
+            raise UsageError(
+                f"OnExecutor takes an executor, or a function that makes one, and {name} is a "
+                f"class: say OnExecutor(lambda: {name}(...), slots=...), with its arguments"
+            )
+        if not (_submits(executor) or callable(executor)):
             raise UsageError(
                 "OnExecutor takes an executor, which has submit, or a function that makes one, not "
                 f"{short(executor)}"

@@ -61,7 +61,7 @@ def choose_store(
     Args:
         asked: the store that was asked for.
         host: the address on which the broker listens for other hosts, if it does.
-        run_dir: of the broker, if it has one.
+        run_dir: of the broker, if it has one that the other hosts see.
 
     Raises:
         UsageError: the store that was asked for does not work here.
@@ -91,7 +91,7 @@ def choose_store(
     return asked, ""
 
 
-def check_asked(asked: StoreSetting | None, host: str | None) -> None:
+def check_asked(asked: StoreSetting | None, host: str | None, shared: bool = True) -> None:
     """Refuse a store that does not work, before there is a run directory for it.
 
     Imports the class of a connector, which takes a second.
@@ -99,11 +99,13 @@ def check_asked(asked: StoreSetting | None, host: str | None) -> None:
     Args:
         asked: the store that was asked for.
         host: the address on which the broker listens for other hosts, if it does.
+        shared: whether those see the folder of the broker.
 
     Raises:
         UsageError: as from `choose_store` and `check_store`.
     """
-    setting, _ = choose_store(asked, host, Path())  # any folder will do: nothing is made in it
+    # any folder will do: nothing is made in it
+    setting, _ = choose_store(asked, host, Path() if shared else None)
     if setting is not None:
         check_store(setting)
 

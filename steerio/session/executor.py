@@ -15,7 +15,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent import futures
-from typing import Any, NamedTuple, ParamSpec, Protocol, Self, TypeVar
+from typing import Any, NamedTuple, NoReturn, ParamSpec, Protocol, Self, TypeVar
 
 from steerio.client.client import Client
 from steerio.edge.encoding.snapshots import Snapshots, snapshot
@@ -102,6 +102,12 @@ class SessionExecutor(futures.Executor):
     def __repr__(self) -> str:
         state = self._ended or "open"
         return f"<SessionExecutor of {self._session!r}: {state}, {len(self._left)} calls left>"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(
+            "an executor of a session stays in the process of its session: give calls the values "
+            "that they need, and submit calls that follow from others here"
+        )
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> ExecutorFuture[R]:
         """Queue a call and return its future.

@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, SupportsFloat
+from typing import Any, NoReturn, SupportsFloat
 from weakref import WeakSet
 
 from steerio.client.client import Client
 from steerio.edge.encoding.snapshots import Snapshots
 from steerio.edge.wire.connection import Connection
 from steerio.errors import UnknownPool, UsageError
+from steerio.launch.engine_nodes import EngineNodes
 from steerio.launch.needs import Needs
 from steerio.launch.on_executor import OnExecutor, refuse_list
 from steerio.model import events as ev
@@ -74,6 +75,8 @@ class Session(Submitter):
         self.noted = NotedNumbers(client)
         """The notes of this session; `note` adds to them."""
         self.run_dir = run_dir
+        self.engines = EngineNodes()
+        """The nodes of engines by which it serves pools."""
         self.reached_by: Connection | None = None
         """The connection by which nodes find its broker, if they can."""
         self.random_seed = 0
@@ -101,6 +104,12 @@ class Session(Submitter):
 
     def _repr_html_(self) -> str:
         return str(session_picture(self).page)
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(
+            "a session stays in its process: give tasks the values that they need, and submit "
+            "tasks that follow from others here"
+        )
 
     # -- submitting --------------------------------------------------------------------
 
@@ -201,7 +210,7 @@ class Session(Submitter):
             raise UsageError("this session is not one that workers can join by")
         self.check_pool(named(pool, "the pool to serve"))
         refuse_list([pool], self.client.allow)
-        return Serving(pool, on, self.reached_by, self.client.settings)
+        return Serving(pool, on, self.reached_by, self.client.settings, self.engines)
 
     def _submit(self, kind: TaskType[..., Any], args: Any, kwargs: Any) -> Task[Any]:
         return self.submit_with(kind, args, kwargs, kind.options, None)

@@ -244,3 +244,19 @@ def test_a_call_of_atoms_alone_travels_as_any_other_does(args: tuple[Any, ...]) 
 )
 def test_any_other_call_is_left_to_the_usual_way(function: Any, args: tuple[Any, ...]) -> None:
     assert CallCodec(function, "f").pack_atoms(args) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"pool": "learn"}, r"'pool'; the pool of a task is that of its type, .*executor\(pool\)"),
+        ({"priority": 5}, r"'priority'; .* session\.options\(priority=\.\.\.\)\.submit"),
+        ({"place": 5}, r"keyword argument 'place'$"),
+    ],
+)
+def test_an_option_among_the_arguments_is_told_its_place(given: dict[str, Any], says: str) -> None:
+    def energy(x: float) -> float:
+        return x
+
+    with pytest.raises(TypeError, match=says):
+        CallCodec(energy, "energy").pack((1.0,), given)

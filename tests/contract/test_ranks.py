@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
 
 from steerio.errors import UsageError
-from steerio.launch.mpi import await_setup, rendezvous_path
-from steerio.launch.ranks import TAKEN, Above, Rank, find_rank, read_rank, token
+from steerio.launch.ranks import (
+    TAKEN,
+    Above,
+    Counted,
+    Rank,
+    compare,
+    find_rank,
+    read_rank,
+    token,
+)
+from steerio.launch.rendezvous import await_setup, by_mpi, rendezvous_path
 
 pytestmark = pytest.mark.borders
 
@@ -122,6 +132,46 @@ def test_what_a_rank_starts_is_none(environment: dict[str, str]) -> None:
 def test_a_number_that_is_none_is_said_with_its_variable(environment: dict[str, str]) -> None:
     with pytest.raises(UsageError, match=r"(RANK|SIZE|TASKS)=.*--no-mpi"):
         read_rank(environment)
+
+
+@pytest.mark.parametrize("variable", ["PMIX_RANK", "PMI_RANK", "ALPS_APP_PE", "FLUX_TASK_RANK"])
+def test_one_of_several_whose_number_is_unknown_does_not_run_alone(variable: str) -> None:
+    with pytest.raises(UsageError, match=rf"{variable}=3 .* one of several.*STEERIO_MPI=no"):
+        read_rank({variable: "3"})
+    assert read_rank({variable: "0"}) is None, "it may be the only one"
+    assert read_rank({variable: "3", TAKEN: "job:3/4"}) is None, "a rank started it"
+
+
+MPICH = "MPICH Version:      4.2.0\nMPICH Release date: ...\n"
+
+
+def test_a_library_that_counts_other_ranks_than_the_launcher_is_refused() -> None:
+    rank = Rank(1, 4, True, "job")
+    compare(rank, Counted(1, 4, MPICH), "srun", taken=False)
+    compare(None, Counted(0, 1, MPICH), "", taken=False)
+    compare(None, Counted(1, 4, MPICH), "", taken=True)
+    compare(None, Counted(1, 4, MPICH), "srun", taken=False)  # a shell's, say
+    with pytest.raises(UsageError, match=r"srun started .* 1 of 4, .*\(MPICH.*\) says rank 0 of 1"):
+        compare(rank, Counted(0, 1, MPICH), "srun", taken=False)
+    with pytest.raises(UsageError, match=r"rank 1 of 4, and its launcher .* no variables"):
+        compare(None, Counted(1, 4, MPICH), "", taken=False)
+
+
+def test_ranks_meet_by_mpi_if_asked_to_or_if_there_is_no_other_way(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("STEERIO_RENDEZVOUS", raising=False)
+    named, nameless = Rank(1, 4, False, "job"), Rank(1, 4, False, "")
+    assert not by_mpi(named, None, None)
+    assert not by_mpi(nameless, tmp_path, None)
+    assert by_mpi(nameless, None, None) is (importlib.util.find_spec("mpi4py") is not None)
+    assert by_mpi(named, tmp_path, "mpi")
+    monkeypatch.setenv("STEERIO_RENDEZVOUS", "MPI")
+    assert by_mpi(named, tmp_path, None)
+    assert not by_mpi(named, tmp_path, "file")
+    monkeypatch.setenv("STEERIO_RENDEZVOUS", "smoke")
+    with pytest.raises(UsageError, match="STEERIO_RENDEZVOUS=smoke is none of file and mpi"):
+        by_mpi(named, None, None)
 
 
 def test_what_the_user_says_counts(monkeypatch: pytest.MonkeyPatch) -> None:

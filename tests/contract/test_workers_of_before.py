@@ -14,6 +14,7 @@ from steerio.campaign.plan import Plan
 from steerio.campaign.planned_journal import RunValues, begin_planned
 from steerio.campaign.run_journal import RunJournal
 from steerio.edge.record.entries import FORMAT, Began
+from steerio.errors import UsageError
 
 
 class Kept:
@@ -49,6 +50,30 @@ def test_workers_are_where_they_were_moved_to_but_not_more_nor_fewer(
     asked: dict[str, int], last: dict[str, int], then: dict[str, int]
 ) -> None:
     assert goes_on_with(asked, last) == then
+
+
+LIST = ("search:*",)
+
+
+@pytest.mark.parametrize(
+    ("before", "given", "then"),
+    [(LIST, None, LIST), (LIST, ("lab:*",), ("lab:*",)), (None, LIST, LIST), (None, None, None)],
+)
+def test_a_run_goes_on_with_the_functions_that_were_allowed(
+    before: tuple[str, ...] | None, given: tuple[str, ...] | None, then: tuple[str, ...] | None
+) -> None:
+    began = Began(FORMAT, "search:Campaign", b"", b"", 7, "1", allow=before)
+    kept = Kept(Past(began, 1))
+    values = RunValues(1, {"default": 2}, {}, given)
+    journal = cast("RunJournal", kept)
+    assert begin_planned(journal, Campaign(), Plan(allow=given), values).allow == then
+    assert kept.began.allow == then, "for the next one, too"
+    joining = Plan(join="broker")
+    if before is not None and given is None:
+        with pytest.raises(UsageError, match=r"only run search:\*, and the broker in broker lets"):
+            begin_planned(journal, Campaign(), joining, values)
+    else:
+        begin_planned(journal, Campaign(), joining, values)
 
 
 def test_all_incarnations_of_a_run_have_a_name_in_common_and_no_other_run_has_it() -> None:

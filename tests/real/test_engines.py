@@ -502,7 +502,10 @@ def test_a_campaign_serves_its_pools_at_a_broker_that_it_joins(tmp_path: Path) -
     ("given", "says"),
     [
         (lambda: OnExecutor(7, slots=1), "takes an executor, which has submit"),
-        (lambda: OnExecutor(ThreadPoolExecutor, slots=1), "or a function that makes one"),
+        (
+            lambda: OnExecutor(ThreadPoolExecutor, slots=1),
+            r"is a class: say OnExecutor\(lambda: Thread",
+        ),
         (lambda: OnExecutor(lambda: None, slots=0), "1 slot or more"),
     ],
 )

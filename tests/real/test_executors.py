@@ -139,6 +139,15 @@ def test_keywords_of_any_name_reach_the_function(executor: SessionExecutor) -> N
     assert future.result(BOUND_S) == ((1,), {"self": 2, "fn": 3, "function": 4})
 
 
+def test_an_executor_stays_in_its_process(executor: SessionExecutor) -> None:
+    inside = executor.submit(take_all, executor)
+    with pytest.raises(steerio.EncodingError, match="stays in the process of its session"):
+        inside.result(BOUND_S)
+    by_name = executor.submit(lambda: executor.submit(os.getpid).result())
+    with pytest.raises(steerio.UsageError, match=r"'executor'.* stays in the process"):
+        by_name.result(BOUND_S)
+
+
 def test_annotations_of_plain_functions_bind_nobody(executor: SessionExecutor) -> None:
     assert executor.submit(double, 2.5).result(BOUND_S) == 5.0  # type: ignore[arg-type]
     assert executor.submit(misjudged, 3).result(BOUND_S) == 3

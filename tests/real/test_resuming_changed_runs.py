@@ -12,6 +12,7 @@ import pytest
 
 from steerio.edge.record.entries import FORMAT, Began, EntryKind, encode_entry
 from steerio.edge.record.opening_journals import open_folder
+from steerio.edge.wire.connection import read_connection
 from tests.real.programs import Program, running, steerio_command
 from tests.real.resumable import BATCHES, OFTEN, SEARCH, Place, summed
 from tests.real.test_journal_for_real import mounted
@@ -248,3 +249,44 @@ def test_a_search_that_waits_for_a_full_disk_can_be_interrupted_and_goes_on_late
         before = place.calls
         assert summed() in place.done(*place.resume())
         assert not told.keys() & (place.calls - before).keys()
+
+
+LISTED = """
+import json
+import steerio
+from steerio import Campaign, agent, task
+
+@task
+def energy(x: int) -> int:
+    return x
+
+class Listed(Campaign):
+    @agent
+    async def ask(self):
+        print("energy", await self.run(energy, 1))
+        try:
+            print("other", await self.run(json.dumps, "all"), flush=True)
+        except steerio.FunctionRefused as error:
+            print(error, flush=True)
+"""
+
+
+def test_a_run_that_goes_on_has_the_list_of_functions_that_it_had(tmp_path: Path) -> None:
+    place = Place(tmp_path, LISTED)
+    begin = steerio_command("run", "search.py", "--run-dir", "record", "--limit-tasks", "1")
+    place.done(*begin, "--allow", "search:*")
+    for command in (place.resume(), steerio_command("run", "search.py", "--resume", "record")):
+        output = place.done(*command, "--limit-tasks", "2")
+        assert "json:dumps" in output, output
+        assert "allowed are search:*" in output, output
+        assert "other" not in output, output
+    output = place.done(*place.resume(), "--limit-tasks", "3", "--allow", "search:*,json:dumps")
+    assert 'other "all"' in output, output
+
+
+def test_a_broker_that_takes_anothers_place_has_its_list_of_functions(tmp_path: Path) -> None:
+    with broker_in(tmp_path, "--allow", "lab:*") as first:
+        first.signal(signal.SIGKILL)
+        first.status()
+    with broker_in(tmp_path):
+        assert read_connection(tmp_path / "broker").allow == ("lab:*",)

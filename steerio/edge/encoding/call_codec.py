@@ -42,6 +42,10 @@ from steerio.edge.encoding.values import (
 from steerio.errors import PickleRefused
 
 NO_KWARGS: dict[str, Any] = {}
+OPTIONS = frozenset(
+    ("priority", "timeout_s", "retries", "cancel_grace_s", "needs", "gang", "tags", "key")
+)
+"""Names of the options of tasks."""
 
 INEXACT = (
     "it fits its annotation and is not exactly of the types that this names (it has an int for a "
@@ -163,8 +167,20 @@ class CallCodec:
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"task type {self.name}: {error}") from None
+            raise TypeError(f"task type {self.name}: {error}{self._way_out(kwargs)}") from None
         return bound.args, bound.kwargs
+
+    def _way_out(self, kwargs: dict[str, Any]) -> str:
+        """Return advice if options of a task were given as arguments of its function."""
+        unknown = kwargs.keys() - self._signature.parameters.keys()
+        if "pool" in unknown:
+            return (
+                "; the pool of a task is that of its type, @steerio.task(pool=...), or that of an "
+                "executor, session.executor(pool)"
+            )
+        for name in sorted(unknown & OPTIONS):
+            return f"; options of tasks are given as in session.options({name}=...).submit(...)"
+        return ""
 
     def unpack(
         self,

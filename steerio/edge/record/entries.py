@@ -82,6 +82,7 @@ class Began(Struct, frozen=True, gc=False):
         parameters: their values, by name.
         run: a name of the run, which all its incarnations have in common, and no other run has;
             empty in journals of earlier versions.
+        allow: the functions that workers might run; ``None``: any.
     """
 
     format: int
@@ -94,6 +95,7 @@ class Began(Struct, frozen=True, gc=False):
     needs: dict[str, WorkerNeeds] = {}
     parameters: dict[str, Plain] = {}
     run: str = ""
+    allow: tuple[str, ...] | None = None
 
 
 class ResultEntry(Struct, frozen=True, gc=False, array_like=True):
