@@ -1,6 +1,6 @@
 """A session with two pools: one on this host, one behind a bad link, in a network of its own.
 
-`python -m bench.ours.two_sites CONTROL_FD NAMESPACE HERE`: HERE is the address of this end of the link.
+`python -m bench.ours.two_sites CONTROL_FD NAMESPACE HERE`: HERE is the address of this end.
 """
 
 from __future__ import annotations

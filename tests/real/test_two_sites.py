@@ -39,6 +39,7 @@ from tests.real.followed import followed
 from tests.real.programs import running, steerio_command
 from tests.real.slow_link import LinkRefused, Profile, SlowLink, slow_link
 from tests.real.stored import drawn, scaled
+from tests.real.test_standing_broker import broker_in
 from tests.real.test_stores import calls
 from tests.real.test_strangers import seen_from_afar
 
@@ -255,3 +256,24 @@ async def test_each_pool_has_a_store_of_its_own(tmp_path: Path, link: SlowLink) 
                 assert calls(server, "set") - before == (2 if in_redis else 0)
         assert server.dbsize() == 0
         assert list(objects.rglob("*")) == []
+
+
+async def test_the_lease_of_a_standing_broker_is_the_one_it_was_given(tmp_path: Path) -> None:
+    with broker_in(tmp_path, "--host", "127.0.0.1", "--lease", "2") as broker:
+        seen_from_afar(tmp_path / "broker", tmp_path / "afar")
+        join = steerio_command("worker", "--join", str(tmp_path / "afar"))
+        with running(*join, cwd=tmp_path) as node:
+            await asyncio.to_thread(node.wait_for, "has joined")
+            async with (
+                steerio.connect(tmp_path / "broker") as session,
+                session.events(NodeLost) as lost,
+                asyncio.timeout(IN_TIME_S),
+            ):
+                node.signal(signal.SIGSTOP)
+                assert (await anext(lost)).reason == "silent for 2 s"
+                node.signal(signal.SIGCONT)
+        broker.signal(signal.SIGTERM)
+        assert await asyncio.to_thread(broker.status) == 0, broker
+    with running(*steerio_command("broker", "--lease", "1"), cwd=tmp_path) as refused:
+        assert await asyncio.to_thread(refused.status) == 2
+    assert "--lease 1 is shorter than two beats" in refused.output
