@@ -5,10 +5,11 @@ Each module has its `CLAIMS` and `measure(effort)`, as those of the spine do.
 
 from __future__ import annotations
 
-from bench.clusters import executor, on_parsl
+from bench.clusters import executor, on_parsl, two_sites
 from bench.part import Part, name_of
 
 PARTS: dict[str, Part] = {
-    name_of(module): Part(module.CLAIMS, module.measure) for module in (executor, on_parsl)
+    name_of(module): Part(module.CLAIMS, module.measure)
+    for module in (executor, on_parsl, two_sites)
 }
 """By the name that `--only` takes, in the order of the print-out."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 import msgspec
+from msgspec import structs
 
 from steerio.edge.encoding.references import in_words
 from steerio.edge.record.broker_file import FILE as BROKER_FILE
@@ -53,6 +54,7 @@ def run_broker(
     random_seed: int | None,
     take_over: bool,
     wait: str | None,
+    lease: str | None,
     allow: str | None,
 ) -> None:
     """Run a broker until it is stopped.
@@ -66,6 +68,7 @@ def run_broker(
         random_seed: the seed of the workers' random numbers; drawn by default.
         take_over: whether a broker that began in ``run_dir`` has ended, though that cannot be seen.
         wait: how long clients and nodes wait for another if it ends without a word.
+        lease: how long a node may be silent before it is lost.
         allow: the functions that workers may run, with commas between them; by default any.
 
     Raises:
@@ -74,10 +77,7 @@ def run_broker(
     """
     fill_standard()
     setting = None if store is None else read_setting(store)
-    settings = Settings()
-    if wait is not None:
-        wait_s = parse_seconds(wait)
-        settings = Settings(away_s=wait_s, rejoin_s=wait_s)
+    settings = _settings(wait, lease)
     allowed = parse_allowed(allow)
     if port and host is None:
         raise UsageError("--port goes with --host ADDRESS: without it nothing listens on TCP")
@@ -111,6 +111,26 @@ def run_broker(
         )
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_serve(Hosting(setup), folder))
+
+
+def _settings(wait: str | None, lease: str | None) -> Settings:
+    """Return the settings with these times, as on the command line; see `run_broker`.
+
+    Raises:
+        UsageError: one is no length of time, or the lease is shorter than two beats.
+    """
+    settings = Settings()
+    if wait is not None:
+        wait_s = parse_seconds(wait)
+        settings = Settings(away_s=wait_s, rejoin_s=wait_s)
+    if lease is not None:
+        lease_s, least_s = parse_seconds(lease), 2 * settings.beat_s
+        if lease_s < least_s:
+            raise UsageError(
+                f"--lease {lease} is shorter than two beats of a node: give {least_s:g} s or more"
+            )
+        settings = structs.replace(settings, lease_s=lease_s)
+    return settings
 
 
 @contextlib.contextmanager

@@ -30,6 +30,9 @@ NEEDS = "with the share of each: POOL=N:cpus=4:gpus=1:memory=8G:tags=big+fast"
     metavar="TIME",
     help="How long clients and nodes wait for another if this one dies [2m; nodes 5m].",
 )
+@click.option(
+    "--lease", metavar="TIME", help="How long a node may be silent before it is lost [15s]."
+)
 @click.option("--allow", metavar="MODULE:FUNCTION,...", help=f"{ALLOW}.")
 def broker(**given: Any) -> None:
     """Run a broker that campaigns and workers join and leave."""

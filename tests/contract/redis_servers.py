@@ -1,4 +1,4 @@
-"""A real Redis server for a test, on a free port of this machine's loopback."""
+"""A real Redis server for a test, on a free port of this machine's loopback or another address."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ TRIES = 5
 
 
 @contextmanager
-def redis_server() -> Generator[int]:
-    """Start a server and yield its port."""
+def redis_server(host: str = "127.0.0.1") -> Generator[int]:
+    """Start a server at this address of the machine, and yield its port."""
     command = shutil.which("redis-server")
     if command is None:
         pytest.skip("redis-server is not installed")
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(TRIES):
             port = free_port()
-            words = f"--port {port} --bind 127.0.0.1 --dir {folder} --save".split()
+            words = f"--port {port} --bind {host} --dir {folder} --protected-mode no --save".split()
             server = subprocess.Popen([command, *words, ""], stdout=subprocess.PIPE, text=True)
             with server:
                 try:
@@ -37,9 +37,9 @@ def redis_server() -> Generator[int]:
     raise RuntimeError(f"redis-server found no free port in {TRIES} tries")
 
 
-def connected(port: int) -> redis.Redis:
+def connected(port: int, host: str = "127.0.0.1") -> redis.Redis:
     """Return a client of it."""
-    return redis.Redis(port=port)
+    return redis.Redis(host=host, port=port)
 
 
 def free_port() -> int:

@@ -52,6 +52,20 @@ def answer_when_told(folder: Path) -> int:
     return 42
 
 
+def note_run(folder: Path, number: int, seconds: float = 0.0) -> int:
+    """Say in a file of this worker's that it runs this, and from when to when."""
+    began = time.monotonic()
+    time.sleep(seconds)
+    with (folder / f"runs-{os.getpid()}").open("a") as file:
+        file.write(f"{number} {began} {time.monotonic()}\n")
+    return number
+
+
+def some_bytes(nbytes: int) -> bytes:
+    """Return so many bytes."""
+    return bytes(nbytes)
+
+
 def count_to(number: int) -> Iterator[int]:
     """Yield numbers."""
     yield from range(number)

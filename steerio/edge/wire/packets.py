@@ -17,8 +17,9 @@ from steerio.edge.wire.receive_buffers import Spares
 from steerio.edge.wire.wire_session import Packet
 from steerio.errors import ProtocolError
 
-PACKET_BYTES = 1 << 20
-"""Most bytes of a packet, beside its fields."""
+PACKET_BYTES = 1 << 17
+"""Most bytes of a packet, beside its fields.  Only a whole one is a sign of life, and ZeroMQ breaks
+a connection that gave none for five seconds: so one has to pass a bad link in less."""
 ROOM_BYTES = 1 << 16
 """Memory into which the lengths of a batch that was cut are received."""
 
