@@ -43,8 +43,6 @@ TRIP_SHARE = 0.25
 """Share of a new measurement in the running mean of the time that a recall takes."""
 LINK_MARGIN = 1.5
 """Time for which a worker holds tasks while its link brings others, in times of the link."""
-LATE = 2
-"""How late a report may be beside the length of its task, in times of the link."""
 MOST_ON_LINK = 1_000
 """Most tasks that a worker holds for the time that its link takes."""
 TRIES = 8
@@ -220,8 +218,7 @@ def look_long(cluster: Cluster, about: int, now: float) -> None:
             cluster.watch(Due.RECALL, now + recall_s)
             reached = worker.in_hand[0].reached
             assert reached is not None
-            # a report that was lost on the way comes a round trip later
-            if reached <= now - recall_s - LATE * worker.node.link_s:
+            if reached <= now - recall_s:
                 _recall_all(cluster, worker, now)
     for pool in pools.values():
         if pool.idle and pool.held:

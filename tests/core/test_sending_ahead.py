@@ -162,17 +162,6 @@ def test_a_task_behind_a_long_one_is_called_back_for_whoever_is_free_next() -> N
     assert held.attempt == 1
 
 
-def test_a_report_that_a_long_link_may_have_lost_once_makes_no_task_long() -> None:
-    scene = Scene({"simulate": 2}, settings=SETTINGS)
-    scene.core.heard(NODE, scene.now, 0.0, 0.1)
-    _, held, _ = scene.holding_beside()
-    scene.forget()
-    scene.tick(0.29)
-    assert scene.effects(RecallTask) == []
-    scene.tick(0.11)
-    assert [effect.run for effect in scene.effects(RecallTask)] == [held.run]
-
-
 def test_nothing_is_called_back_from_the_only_worker() -> None:
     scene = Scene({"simulate": 1}, settings=SETTINGS)
     scene.holding(2)

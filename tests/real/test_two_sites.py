@@ -275,5 +275,5 @@ async def test_the_lease_of_a_standing_broker_is_the_one_it_was_given(tmp_path: 
         broker.signal(signal.SIGTERM)
         assert await asyncio.to_thread(broker.status) == 0, broker
     with running(*steerio_command("broker", "--lease", "1"), cwd=tmp_path) as refused:
-        assert await asyncio.to_thread(refused.status) == 2
+        assert await asyncio.to_thread(refused.status, IN_TIME_S) == 2
     assert "--lease 1 is shorter than two beats" in refused.output
