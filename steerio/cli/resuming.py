@@ -15,6 +15,7 @@ from steerio.campaign.parameters import recorded_broker
 from steerio.campaign.run_journal import arguments_of, read_latest
 from steerio.campaign.steered_values import parameters_of
 from steerio.cli.failures import show_traceback
+from steerio.cli.leading import leading
 from steerio.cli.run_command import find_campaign, made_with, run_campaign
 from steerio.edge.record.entries import Began
 from steerio.errors import UsageError
@@ -47,7 +48,8 @@ def resume_run(given: dict[str, Any]) -> None:
             err=True,
         )
     options = {**given, "resume": str(run_dir), "run_dir": None, "random_seed": None}
-    run_campaign(path, lambda module: _made_again(module, began), options)
+    with leading(options) as followers:
+        run_campaign(path, lambda module: _made_again(module, began), options, followers)
 
 
 def _made_again(module: types.ModuleType, began: Began) -> Campaign:

@@ -25,9 +25,8 @@ from steerio.cli.seeing import Seeing
 from steerio.cli.uncollected import uncollected
 from steerio.edge.encoding.pickling import send_by_value
 from steerio.errors import UsageError
-from steerio.launch.mpi import lead_ranks
+from steerio.launch.mpi import Followers
 from steerio.launch.node_process import NodeProcess, can_fork
-from steerio.launch.ranks import find_rank
 from steerio.launch.stores import read_setting
 from steerio.launch.workers import AskedWorkers, parse_workers
 from steerio.model.allowed import parse_allowed
@@ -38,18 +37,30 @@ from steerio.worker.loading import load_file
 OPTION_TYPES: dict[Any, Any] = {int: int, float: float, str: str, Path: click.Path(path_type=Path)}
 
 
-def run_file(context: click.Context, target: str, asks_help: bool, given: dict[str, Any]) -> None:
+def run_file(
+    context: click.Context,
+    target: str,
+    asks_help: bool,
+    given: dict[str, Any],
+    followers: Followers | None,
+) -> None:
     """Run ``FILE[:CAMPAIGN]`` with the options given on the command line."""
     path, name = split_target(target)
     if asks_help:
         show_help(context, find_campaign(load_campaign_file(path), name))
-    run_campaign(path, lambda module: make_campaign(context, find_campaign(module, name)), given)
+    run_campaign(
+        path,
+        lambda module: make_campaign(context, find_campaign(module, name)),
+        given,
+        followers,
+    )
 
 
 def run_campaign(
     path: Path,
     make: Callable[[types.ModuleType], Campaign],
     given: dict[str, Any],
+    followers: Followers | None,
 ) -> None:
     """Run a campaign of a file.
 
@@ -57,6 +68,7 @@ def run_campaign(
         path: the file.
         make: makes the campaign, given the file's module.
         given: the options on the command line.
+        followers: the other ranks, if this is rank 0 of a launcher.
     """
     workers = None if given["workers"] is None else read_workers(given["workers"])
     limits = Limits(
@@ -70,56 +82,50 @@ def run_campaign(
     if given["join"] is not None:
         _check_joining(given)
     store = None if given["store"] is None else read_setting(given["store"])
-    if given["join"] is not None and find_rank(given["mpi"]) is not None:
-        raise UsageError(
-            "--join takes one process: leave out the MPI launcher, or say --no-mpi if this is "
-            "no rank of one"
-        )
-    with lead_ranks(given["resume"] or given["run_dir"], given["mpi"]) as followers:
-        seeing = Seeing(dashboard=given["dashboard"], report=given["report"])
-        # the node is forked before the file is loaded, which may start threads
-        hosts = followers is None and given["join"] is None and can_fork()
-        node = NodeProcess.forked() if hosts else None
-        try:
-            with uncollected():
-                module = load_campaign_file(path)
-            if given["join"] is not None:
-                send_by_value(module.__name__)
-            campaign = make(module)
-        except BaseException:
-            if node is not None:
-                node.kill()
-            raise
-        plan = Plan(
-            workers=workers,
-            run_dir=given["run_dir"],
-            limits=limits,
-            progress=given["progress"],
-            pin=given["pin"],
-            store=store,
-            random_seed=given["random_seed"],
-            allow=allow,
-            resume=given["resume"],
-            take_over=given["take_over"],
-            durability=given["durability"],
-            memo=named_folders(given["memo"]),
-            file=str(path),
-            files=[(module.__name__, str(path))],
-            node=node,
-            join=given["join"],
-            repl=given["repl"],
-            followers=followers,
-            on_record=seeing.begin,
-        )
-        try:
-            run_plan(campaign, plan)
-        finally:
-            folder = campaign.run_dir
-            seeing.end(folder)
-            if folder is not None:
-                tell(f"record: {folder}", sys.stderr)
-                if (folder / JOURNAL).exists() and not is_complete(folder):
-                    tell(f"to go on: steerio resume {folder}", sys.stderr)
+    seeing = Seeing(dashboard=given["dashboard"], report=given["report"])
+    # the node is forked before the file is loaded, which may start threads
+    hosts = followers is None and given["join"] is None and can_fork()
+    node = NodeProcess.forked() if hosts else None
+    try:
+        with uncollected():
+            module = load_campaign_file(path)
+        if given["join"] is not None:
+            send_by_value(module.__name__)
+        campaign = make(module)
+    except BaseException:
+        if node is not None:
+            node.kill()
+        raise
+    plan = Plan(
+        workers=workers,
+        run_dir=given["run_dir"],
+        limits=limits,
+        progress=given["progress"],
+        pin=given["pin"],
+        store=store,
+        random_seed=given["random_seed"],
+        allow=allow,
+        resume=given["resume"],
+        take_over=given["take_over"],
+        durability=given["durability"],
+        memo=named_folders(given["memo"]),
+        file=str(path),
+        files=[(module.__name__, str(path))],
+        node=node,
+        join=given["join"],
+        repl=given["repl"],
+        followers=followers,
+        on_record=seeing.begin,
+    )
+    try:
+        run_plan(campaign, plan)
+    finally:
+        folder = campaign.run_dir
+        seeing.end(folder)
+        if folder is not None:
+            tell(f"record: {folder}", sys.stderr)
+            if (folder / JOURNAL).exists() and not is_complete(folder):
+                tell(f"to go on: steerio resume {folder}", sys.stderr)
 
 
 def _check_joining(given: dict[str, Any]) -> None:

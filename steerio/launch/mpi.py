@@ -20,7 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 from msgspec import Struct, structs
@@ -35,10 +35,12 @@ from steerio.edge.system.own_files import (
 from steerio.edge.wire.addresses import TCP
 from steerio.edge.wire.connection import listens
 from steerio.errors import UsageError
-from steerio.launch.hosting import Hosting
 from steerio.launch.job_end import node_end
 from steerio.launch.ranks import TAKEN, Rank, find_rank, how_not, token
 from steerio.node.setup import NodeSetup
+
+if TYPE_CHECKING:  # ranks that do not steer load no broker
+    from steerio.launch.hosting import Hosting
 
 WAIT_S = 120.0
 """How long ranks wait for rank 0 to open its broker."""
