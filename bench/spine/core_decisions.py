@@ -29,19 +29,20 @@ TASK_S = 60.0
 
 
 class SimulatedCluster:
-    """A core, its workers all busy, and `QUEUED` tasks behind them."""
+    """A core, its workers all busy and dealt out to its nodes, and `QUEUED` tasks behind them."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, nodes: int = 1) -> None:
         self._core = Core(Settings(), ["simulate"], closed=True)
         self._type = TypeRecord(1, TaskSpec("bench:simulate", "simulate"))
         self._options = TaskOptions()
         self._submitted = 0
         self._now = 0.0
         self._runs: deque[int] = deque()
-        node = self._core.node_joined(1, "node", "host", {"simulate": workers}, self._now)
-        assert node is not None
-        for number, name in enumerate(list(node.workers)):
-            self._core.worker_joined(2 + number, name, 2 + number, self._now)
+        for number in range(nodes):
+            offer = {"simulate": workers // nodes}
+            self._core.node_joined(1 + number, f"node-{number}", "host", offer, self._now)
+        for number, name in enumerate(list(self._core.workers), 1 + nodes):
+            self._core.worker_joined(number, name, number, self._now)
         for _ in range(workers + QUEUED):
             self._submit()
         self._perform()

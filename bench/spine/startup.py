@@ -57,6 +57,14 @@ def measure(effort: Effort) -> list[Measurement]:
 
 def run_program(arguments: list[str]) -> tuple[float, float]:
     """Seconds from starting Python with `arguments` to its first result and to its exit."""
+    first_s, exit_s = run_command([sys.executable, *arguments])
+    if first_s is None:
+        raise ContestantError(f"python {' '.join(arguments)} had no result")
+    return first_s, exit_s
+
+
+def run_command(command: list[str]) -> tuple[float | None, float]:
+    """Seconds from starting `command` to the first result that it notes, if any, and its exit."""
     mark = uuid.uuid4().hex
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         note, log = Path(directory) / "first-result", Path(directory) / "log"
@@ -67,7 +75,7 @@ def run_program(arguments: list[str]) -> tuple[float, float]:
         with log.open("wb") as output:
             began, began_unix = time.perf_counter(), time.time()
             process = subprocess.Popen(
-                [sys.executable, *arguments],
+                command,
                 env=environment,
                 cwd=directory,
                 stdin=subprocess.DEVNULL,
@@ -80,13 +88,14 @@ def run_program(arguments: list[str]) -> tuple[float, float]:
                 exit_s = time.perf_counter() - began
             except subprocess.TimeoutExpired:
                 raise ContestantError(
-                    f"python {' '.join(arguments)} ran for {PROGRAM_TIMEOUT_S:g} s"
+                    f"{' '.join(command)} ran for {PROGRAM_TIMEOUT_S:g} s"
                 ) from None
             finally:
                 kill_marked(mark)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(5)
-        if code or not note.exists():
+        if code:
             printed = log.read_text(errors="replace")[-2000:]
-            raise ContestantError(f"python {' '.join(arguments)} ended with {code}: {printed}")
-        return float(note.read_text(encoding="ascii")) - began_unix, exit_s
+            raise ContestantError(f"{' '.join(command)} ended with {code}: {printed}")
+        noted = float(note.read_text(encoding="ascii")) if note.exists() else None
+        return None if noted is None else noted - began_unix, exit_s

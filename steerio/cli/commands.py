@@ -6,6 +6,7 @@ Exit codes: 0 all went well; 1 the campaign, broker or node failed; 2 wrong usag
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
 from typing import Any
@@ -102,9 +103,13 @@ def run(context: click.Context, /, target: str | None, asks_help: bool, **given:
         click.echo(context.get_help())
         context.exit(0 if asks_help else WRONG_USAGE)
     with uncollected():
-        from steerio.cli import run_command  # each command loads only its own code
+        from steerio.cli.leading import leading  # each command loads only its own code
+    alone, run_dir = contextlib.nullcontext(), given["resume"] or given["run_dir"]
+    with alone if asks_help else leading(given, run_dir) as followers:
+        with uncollected():
+            from steerio.cli import run_command
 
-    run_command.run_file(context, target, asks_help, given)
+        run_command.run_file(context, target, asks_help, given, followers)
 
 
 @steerio.command()

@@ -15,7 +15,8 @@ from steerio.campaign.parameters import recorded_broker
 from steerio.campaign.run_journal import arguments_of, read_latest
 from steerio.campaign.steered_values import parameters_of
 from steerio.cli.failures import show_traceback
-from steerio.cli.run_command import find_campaign, made_with, other_ranks, run_campaign
+from steerio.cli.leading import leading
+from steerio.cli.run_command import find_campaign, made_with, run_campaign
 from steerio.edge.record.entries import Began
 from steerio.errors import UsageError
 from steerio.launch.mpi import Followers
@@ -25,7 +26,7 @@ from steerio.session.run_dir import refuse_nameless
 def resume_run(given: dict[str, Any]) -> None:
     """Go on with the run in a run directory, with the options given on the command line."""
     refuse_nameless(given["run_dir"])
-    with other_ranks(given, given["run_dir"]) as ranks:
+    with leading(given, given["run_dir"]) as ranks:
         _resume(Path(given["run_dir"]), given, ranks)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, Union, cast
 
@@ -26,9 +25,8 @@ from steerio.cli.seeing import Seeing
 from steerio.cli.uncollected import uncollected
 from steerio.edge.encoding.pickling import send_by_value
 from steerio.errors import UsageError
-from steerio.launch.mpi import Followers, lead_ranks
+from steerio.launch.mpi import Followers
 from steerio.launch.node_process import NodeProcess, can_fork
-from steerio.launch.ranks import find_rank
 from steerio.launch.stores import read_setting
 from steerio.launch.workers import AskedWorkers, parse_workers
 from steerio.model.allowed import parse_allowed
@@ -39,37 +37,23 @@ from steerio.worker.loading import load_file
 OPTION_TYPES: dict[Any, Any] = {int: int, float: float, str: str, Path: click.Path(path_type=Path)}
 
 
-def run_file(context: click.Context, target: str, asks_help: bool, given: dict[str, Any]) -> None:
+def run_file(
+    context: click.Context,
+    target: str,
+    asks_help: bool,
+    given: dict[str, Any],
+    followers: Followers | None,
+) -> None:
     """Run ``FILE[:CAMPAIGN]`` with the options given on the command line."""
     path, name = split_target(target)
     if asks_help:
         show_help(context, find_campaign(load_campaign_file(path), name))
-    with other_ranks(given, given["resume"] or given["run_dir"]) as ranks:
-        run_campaign(
-            path, lambda module: make_campaign(context, find_campaign(module, name)), given, ranks
-        )
-
-
-@contextlib.contextmanager
-def other_ranks(
-    given: dict[str, Any], run_dir: str | None
-) -> Generator[Followers | None, None, None]:
-    """Be rank 0 of a launcher's job, or the only process; another rank is a node until it ends.
-
-    Args:
-        given: the options on the command line.
-        run_dir: of the campaign, if it is named.
-
-    Raises:
-        UsageError: as from `lead_ranks`, or this is a rank and the options name a broker to join.
-    """
-    if given["join"] is not None and find_rank(given["mpi"]) is not None:
-        raise UsageError(
-            "--join takes one process: leave out the MPI launcher, or say --no-mpi if this is "
-            "no rank of one"
-        )
-    with lead_ranks(run_dir, given["mpi"], given["rendezvous"]) as ranks:
-        yield ranks
+    run_campaign(
+        path,
+        lambda module: make_campaign(context, find_campaign(module, name)),
+        given,
+        followers,
+    )
 
 
 def run_campaign(
@@ -84,7 +68,7 @@ def run_campaign(
         path: the file.
         make: makes the campaign, given the file's module.
         given: the options on the command line.
-        followers: the other ranks.
+        followers: the other ranks, if this is rank 0 of a launcher.
     """
     workers = None if given["workers"] is None else read_workers(given["workers"])
     limits = Limits(

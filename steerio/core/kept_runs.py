@@ -9,7 +9,7 @@ may not go on as it is, is given up with its worker.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from steerio.core.attempts import settle, take_up
@@ -25,7 +25,7 @@ from steerio.model.tasks import ReportedAs
 
 
 def chosen(
-    cluster: Cluster, offers: dict[str, int], keeps: Iterable[KeptByNode]
+    cluster: Cluster, offers: dict[str, int], keeps: Sequence[KeptByNode]
 ) -> tuple[dict[str, int], list[KeptByNode], list[KeptByNode]]:
     """Choose among the workers that a node has kept.
 
@@ -34,11 +34,17 @@ def chosen(
     broker of this place can have numbered their attempts so, or values of them may be gone.
     """
     to_start, kept, not_kept = dict(offers), list[KeptByNode](), list[KeptByNode]()
-    names, tasks = cluster.roster.workers.keys() | cluster.swept, set(cluster.kept)
-    runs = {run.run for run in cluster.kept.values()} | cluster.runs.keys()
+    if not keeps:  # as of nearly all nodes: what follows looks at all that is kept
+        return to_start, kept, not_kept
+    workers, swept, names = cluster.roster.workers, cluster.swept, set[str]()
+    tasks, runs = set[int](), {run.run for run in cluster.kept.values()}
     for each in keeps:
         fits = to_start.get(each.pool, 0) > 0
-        taken = each.worker in names or each.task_id in tasks or each.run in runs
+        taken = (
+            (each.worker in workers or each.worker in swept or each.worker in names)
+            or (each.task_id in cluster.kept or each.task_id in tasks)
+            or (each.run in cluster.runs or each.run in runs)
+        )
         last = cluster.run if cluster.keeps_own else cluster.first_run
         if not fits or taken or not 0 < each.run <= last:
             not_kept.append(each)

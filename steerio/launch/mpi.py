@@ -16,14 +16,13 @@ import time
 from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from msgspec import structs
 
 from steerio.edge.wire.addresses import TCP
 from steerio.edge.wire.connection import listens
 from steerio.errors import UsageError
-from steerio.launch.hosting import Hosting
 from steerio.launch.job_end import node_end
 from steerio.launch.mpi_rendezvous import ByMpi
 from steerio.launch.ranks import TAKEN, Rank, find_rank, how_not, token
@@ -38,6 +37,9 @@ from steerio.launch.rendezvous import (
 )
 from steerio.node.launcher_variables import forget_rank
 from steerio.node.setup import NodeSetup
+
+if TYPE_CHECKING:  # ranks that do not steer load no broker
+    from steerio.launch.hosting import Hosting
 
 NONE_SHARE = 0.9
 """The part of `Settings.join_s` after which rank 0 gives up if no other rank has begun."""
