@@ -22,7 +22,7 @@ class Struck(PeptideDesign):
     async def strike(self) -> None:
         chance = random.Random(1)
         while len(self.scores) < 20 and len(KILLED) < 10:
-            await asyncio.sleep(4.0)
+            await asyncio.sleep(2.0)
             pids = [each.pid for each in (await self.session.status()).workers if each.pid]
             if pids:
                 KILLED.append(chance.choice(pids))
