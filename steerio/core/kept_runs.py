@@ -34,7 +34,7 @@ def chosen(
     broker of this place can have numbered their attempts so, or values of them may be gone.
     """
     to_start, kept, not_kept = dict(offers), list[KeptByNode](), list[KeptByNode]()
-    if not keeps:  # as of nearly all nodes: what follows looks at all that is kept
+    if not keeps:  # as of nearly all nodes; the rest looks at all that is kept
         return to_start, kept, not_kept
     workers, swept, names = cluster.roster.workers, cluster.swept, set[str]()
     tasks, runs = set[int](), {run.run for run in cluster.kept.values()}
