@@ -357,8 +357,7 @@ class Run:
 
     def _leave_in_order(self, outcome: str, because: str) -> None:
         # a signal may have come while this was half done for another
-        with contextlib.suppress(Exception):
-            self._kill()
+        within(CLOSE_S, self._kill)
         hosting = self._hosting
         if hosting is not None:
             within(CLOSE_S, lambda: hosting.abandon(because))

@@ -30,7 +30,7 @@ from steerio.launch.broker_setup import search_path, working_folder
 from steerio.launch.finding import find_broker, folder_of
 from steerio.launch.hosting import CAMPAIGNS_CORES
 from steerio.launch.job_end import node_end
-from steerio.launch.ranks import find_rank
+from steerio.launch.ranks import is_rank
 from steerio.launch.stores import check_pickleless
 from steerio.launch.workers import check_workers, needs_of, parse_workers
 from steerio.model.allowed import parse_allowed
@@ -101,7 +101,7 @@ def run_worker(
         needs=needs_of(asked),
         preload=dict.fromkeys(counts, modules),
         path=[*working_folder(), *search_path()],
-        pin=pin and find_rank() is None,  # a launcher binds its ranks to cores
+        pin=pin and not is_rank(),  # a launcher binds its ranks to cores
         spare_cores=CAMPAIGNS_CORES if local else 0,
         work=_work_folder(run_dir, connection),
         ends=ends,

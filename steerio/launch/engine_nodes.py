@@ -24,7 +24,7 @@ class EngineNodes:
 
     def kill(self) -> None:
         """Have none waited for any more."""
-        for node in self._nodes:
+        for node in tuple(self._nodes):
             node.give_up()
 
     def let_end(self, reason: str) -> None:
@@ -41,7 +41,8 @@ class EngineNodes:
             node.give_up()
             raise
         finally:  # not before: `kill` may have to end the wait
-            self._nodes.remove(node)
+            if node in self._nodes:  # two may be ending it
+                self._nodes.remove(node)
 
     async def close(self, reason: str) -> None:
         """End all of them, and wait for that, within bounds; see `end`."""

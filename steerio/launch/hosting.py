@@ -230,14 +230,16 @@ class Hosting:
         try:
             await self._node.close()
             await self.engines.close(reason)
-        except asyncio.CancelledError:  # asyncio.run cancels all tasks at a second Ctrl-C
+        except BaseException:  # at a second Ctrl-C asyncio.run cancels all tasks
             self.kill()
             raise
         finally:
-            self._close_broker(reason)
-            if self._store is not None:
-                await in_thread(self._close_store)
-            self.remove_files()
+            try:
+                self._close_broker(reason)
+                if self._store is not None:
+                    await in_thread(self._close_store)
+            finally:
+                self.remove_files()
 
     def _close_broker(self, reason: str) -> None:
         if self._driver is not None:

@@ -18,7 +18,7 @@ import msgspec
 
 from steerio.errors import UsageError
 from steerio.launch.mpi_program import FAILED, READY
-from steerio.launch.ranks import Rank, how_not, launcher_name
+from steerio.launch.ranks import Rank, counted_by_mpi, how_not, launcher_name
 from steerio.launch.rendezvous import LATE_S, NOTICE_S, WAIT_S, read_told, told_as_json
 from steerio.node.setup import NodeSetup
 
@@ -32,19 +32,25 @@ class ByMpi:
 
     Raises:
         UsageError: mpi4py or its MPI does not work here, or counts other ranks than the launcher
-            (two MPIs are mixed up); or not all ranks came.
+            (two MPIs are mixed up); this process has started MPI already; or not all ranks came.
     """
 
     shares_files = False
 
     def __init__(self, rank: Rank, wait_s: float = WAIT_S) -> None:
+        if counted_by_mpi() is not None:
+            raise UsageError(
+                f"rank {rank.number} of {rank.size} has started MPI already, so no process of "
+                "steerio's can speak by MPI for it: name a folder that all ranks see (--run-dir "
+                "DIR), or import mpi4py.MPI once the campaign runs"
+            )
         self._rank = rank
         self._told: dict[int, NodeSetup | None] | None = None
         self._begun = b""
         """The beginning of a line."""
         self._child = subprocess.Popen(
             [
-                *(sys.executable, "-m", "steerio.launch.mpi_program"),
+                *(sys.executable, "-P", "-m", "steerio.launch.mpi_program"),
                 *(str(rank.number), str(rank.size), launcher_name(), str(os.getpid())),
             ],
             stdin=subprocess.PIPE,
@@ -114,8 +120,8 @@ class ByMpi:
             self._child.stdin.close()
 
     def absent(self) -> list[int]:
-        """Return no rank: all had begun before there was anything to tell."""
-        return []
+        """Return no rank, for all have begun; or all others, if their words could not be sent."""
+        return [*range(1, self._rank.size)] if self._child.poll() else []
 
     def close(self, wait_s: float) -> None:
         """Dismiss the ranks if they were told nothing, and end the child."""

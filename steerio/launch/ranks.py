@@ -126,9 +126,24 @@ def find_rank(asked: bool | None = None) -> Rank | None:
         return None
     kind, above, launcher = _innermost()
     rank = read_rank(os.environ, above, launcher, asked, kind)
-    if asked is None and (counted := _counted_by_mpi()) is not None:
+    if asked is None and (counted := counted_by_mpi()) is not None:
         compare(rank, counted, kind.launcher if kind else "", taken=TAKEN in os.environ)
     return rank
+
+
+def is_rank() -> bool:
+    """Return whether a launcher started this process as one of several, known here or not.
+
+    Raises:
+        UsageError: its variables are no numbers.
+    """
+    asked = _asked(os.environ)
+    if asked is not None:
+        return asked
+    kind, above, launcher = _innermost()
+    if kind is None:
+        return any(variable in os.environ for variable in NUMBERS)
+    return read_rank(os.environ, above, launcher, kind=kind) is not None
 
 
 def read_rank(
@@ -225,7 +240,7 @@ def mixed_up(rank: Rank, counted: Counted, launcher: str) -> str:
     )
 
 
-def _counted_by_mpi() -> Counted | None:
+def counted_by_mpi() -> Counted | None:
     """Return the place of this process by mpi4py, if it has started MPI already."""
     mpi: Any = sys.modules.get("mpi4py.MPI")
     if mpi is None or not mpi.Is_initialized() or mpi.Is_finalized():

@@ -42,6 +42,8 @@ def forget_rank(environment: MutableMapping[str, str]) -> None:
 
 
 def _is_of_rank(name: str) -> bool:
+    if name == "SLURM_STEP_GPUS":  # it says which devices there are, also for later nodes
+        return False
     if name.startswith("OMPI_MCA_orte_") and name.endswith("_session_dir"):
         return True
     return name in NAMES or name.startswith(BEGIN_SO)

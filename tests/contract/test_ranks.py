@@ -8,17 +8,21 @@ from pathlib import Path
 import pytest
 
 from steerio.errors import UsageError
+from steerio.launch import mpi_rendezvous
 from steerio.launch.ranks import (
+    NUMBERS,
     TAKEN,
     Above,
     Counted,
     Rank,
     compare,
     find_rank,
+    is_rank,
     read_rank,
     token,
 )
 from steerio.launch.rendezvous import await_setup, by_mpi, rendezvous_path
+from steerio.node.launcher_variables import forget_rank
 
 pytestmark = pytest.mark.borders
 
@@ -140,6 +144,30 @@ def test_one_of_several_whose_number_is_unknown_does_not_run_alone(variable: str
         read_rank({variable: "3"})
     assert read_rank({variable: "0"}) is None, "it may be the only one"
     assert read_rank({variable: "3", TAKEN: "job:3/4"}) is None, "a rank started it"
+
+
+def test_a_worker_of_an_unknown_launcher_is_one_of_several(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for variable in NUMBERS:
+        monkeypatch.delenv(variable, raising=False)
+    assert not is_rank()
+    monkeypatch.setenv("PMIX_RANK", "3")
+    assert is_rank()
+    monkeypatch.setenv("STEERIO_MPI", "no")
+    assert not is_rank()
+
+
+def test_ranks_that_have_started_mpi_do_not_meet_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mpi_rendezvous, "counted_by_mpi", lambda: Counted(1, 4, MPICH))
+    with pytest.raises(UsageError, match=r"has started MPI already.*--run-dir DIR"):
+        mpi_rendezvous.ByMpi(Rank(1, 4, False, "job"))
+
+
+def test_what_a_step_says_of_devices_is_not_forgotten_with_the_rank() -> None:
+    environment = {**SRUN, "SLURM_STEP_GPUS": "0,1"}
+    forget_rank(environment)
+    assert environment == {**JOB, "SLURM_STEP_GPUS": "0,1"}
 
 
 MPICH = "MPICH Version:      4.2.0\nMPICH Release date: ...\n"

@@ -297,7 +297,10 @@ def slow_link(profile: Profile) -> Iterator[SlowLink]:
             link.remove()
             assert process.stdin is not None
             process.stdin.close()
-            process.wait(ANSWER_S)
+            try:
+                process.wait(ANSWER_S)
+            finally:
+                process.kill()
 
 
 SINK = """
