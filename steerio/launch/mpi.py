@@ -14,9 +14,9 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from msgspec import structs
 
@@ -35,11 +35,9 @@ from steerio.launch.rendezvous import (
     by_mpi,
     rendezvous_path,
 )
+from steerio.model.settings import Settings
 from steerio.node.launcher_variables import forget_rank
 from steerio.node.setup import NodeSetup
-
-if TYPE_CHECKING:  # ranks that do not steer load no broker
-    from steerio.launch.hosting import Hosting
 
 NONE_SHARE = 0.9
 """The part of `Settings.join_s` after which rank 0 gives up if no other rank has begun."""
@@ -119,6 +117,20 @@ def _follow(rank: Rank, run_dir: Path | None, mpi: ByMpi | None) -> NoReturn:
     sys.exit(0)
 
 
+class BrokerHost(Protocol):
+    """Rank 0's broker: a `Hosting`, which the other ranks do not load."""
+
+    settings: Settings
+    on_stop: Callable[[str], None] | None
+    broker: Any
+
+    def setup(
+        self, name: str, workers: dict[str, int], *, log: str, local: bool, pin: bool
+    ) -> NodeSetup:
+        """Return the setup of a node of this broker."""
+        ...
+
+
 class Followers:
     """Rank 0's side, which tells each of the other ranks what to do and leaves none waiting.
 
@@ -168,7 +180,7 @@ class Followers:
             total.update(share)
         return dict(total)
 
-    def tell_all(self, hosting: Hosting, workers: dict[str, int], *, fill: bool) -> None:
+    def tell_all(self, hosting: BrokerHost, workers: dict[str, int], *, fill: bool) -> None:
         """Tell all ranks of the broker, and which workers they have (see `deal_workers`)."""
         shares = deal_workers(workers, self.rank.size - 1, fill=fill)
         told: dict[int, NodeSetup | None] = {}
@@ -189,7 +201,7 @@ class Followers:
         ]
         self._look_for_launcher(hosting)
 
-    def _look_for_launcher(self, hosting: Hosting) -> None:
+    def _look_for_launcher(self, hosting: BrokerHost) -> None:
         """End the campaign, in order, if its launcher is gone, for some leave their ranks behind.
 
         Open MPI's does if it is told to end twice at once, as by ``timeout mpiexec ...``.
@@ -210,7 +222,7 @@ class Followers:
         if absent := self._absent():
             log.warning("%s have not begun to run steerio yet; %s", absent, how_not())
 
-    def _give_up(self, hosting: Hosting) -> None:
+    def _give_up(self, hosting: BrokerHost) -> None:
         """Have the pools fail if no rank has come: nothing else would say why they stay empty."""
         count = self.rank.size - 1
         if len(self._meets.absent()) == count:

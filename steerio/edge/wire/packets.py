@@ -20,6 +20,8 @@ from steerio.errors import ProtocolError
 PACKET_BYTES = 1 << 17
 """Most bytes of a packet, beside its fields.  Only a whole one is a sign of life, and ZeroMQ breaks
 a connection that gave none for five seconds: so one has to pass a bad link in less."""
+FIRST_BYTES = 1 << 20
+"""Most bytes of those that a peer sends before it was heard: of strangers none is put together."""
 ROOM_BYTES = 1 << 16
 """Memory into which the lengths of a batch that was cut are received."""
 
@@ -35,14 +37,19 @@ class Piece(NamedTuple):
     parts: Sequence[Any]
 
 
-def pieces(batch: Sequence[Any]) -> Iterator[tuple[Piece, int]]:
-    """Cut a batch, its header and frames, into pieces; each with its length in bytes."""
-    if len(batch) == 1 and len(batch[0]) <= PACKET_BYTES:
+def pieces(batch: Sequence[Any], most: int = PACKET_BYTES) -> Iterator[tuple[Piece, int]]:
+    """Cut a batch, its header and frames, into pieces; each with its length in bytes.
+
+    Args:
+        batch: the header and the frames.
+        most: bytes that go whole.
+    """
+    if len(batch) == 1 and len(batch[0]) <= most:
         yield Piece(True, batch), len(batch[0])
         return
     views = [memoryview(part).cast("B") for part in batch]
     nbytes = sum(map(len, views))
-    if nbytes <= PACKET_BYTES:
+    if nbytes <= most:
         yield Piece(True, batch), nbytes
         return
     room, parts = PACKET_BYTES, list[memoryview]()

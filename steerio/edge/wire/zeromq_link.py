@@ -18,7 +18,7 @@ from steerio.edge.wire.cutting import batches
 from steerio.edge.wire.endpoint import NO_MEMORY_HERE, Frames
 from steerio.edge.wire.headers import Receiver, deal_frames, decode_from_broker
 from steerio.edge.wire.keys import ClientKeys
-from steerio.edge.wire.packets import Assembly, decode, encode, pieces
+from steerio.edge.wire.packets import FIRST_BYTES, PACKET_BYTES, Assembly, decode, encode, pieces
 from steerio.edge.wire.spilling import Spilling
 from steerio.edge.wire.wire_session import UNKNOWN, WINDOW_BYTES, Kind, Packet, WireSession
 from steerio.edge.wire.zeromq_sockets import (
@@ -116,9 +116,10 @@ class ZmqLink:
             self._messages, self._frames = [], []
             if self._copies:  # they are written later: a program may have changed its array by then
                 frames = list(snapshot(frames))
+            most = PACKET_BYTES if self._session.heard else FIRST_BYTES
             try:
                 for batch in batches(messages, frames):
-                    for piece, nbytes in pieces(batch):
+                    for piece, nbytes in pieces(batch, most):
                         self._session.put(piece, nbytes)
             finally:
                 self._hand_over()

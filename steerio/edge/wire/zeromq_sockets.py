@@ -15,9 +15,9 @@ from typing import Any
 import zmq
 
 from steerio.edge.wire.headers import escape
-from steerio.edge.wire.packets import PACKET_BYTES
+from steerio.edge.wire.packets import FIRST_BYTES
 
-LIMIT_PART_BYTES = PACKET_BYTES + (1 << 12)
+LIMIT_PART_BYTES = FIRST_BYTES + (1 << 12)
 """Longest part of a message that a socket takes in; the peer is disconnected for a longer one."""
 QUEUED_PACKETS = 100_000
 """Packets that a socket queues for one peer."""
