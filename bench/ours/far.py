@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -68,28 +68,34 @@ async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 
 @asynccontextmanager
-async def far_session() -> AsyncGenerator[Session, None]:
-    """Open a broker on this loop, and have two workers join it by way of the proxy."""
+async def far_session(
+    setup: BrokerSetup,
+    workers: str,
+    *,
+    inside: Sequence[str] = (),
+    way: Callable[[str], str] = str,
+) -> AsyncGenerator[Session, None]:
+    """Open a broker on this loop, and have a node join it as from another host.
+
+    Args:
+        setup: of the broker; it gets a run directory.
+        workers: of the node, as ``steerio worker`` takes them.
+        inside: the command that starts the node's in another place, if it is in one.
+        way: returns the address by which the node reaches the broker's.
+    """
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         elsewhere = Path(folder) / "elsewhere"
         elsewhere.mkdir()
-        setup = BrokerSetup(
-            workers={},
-            pools={"default": 0},
-            host="127.0.0.1",
-            run_dir=Path(folder) / "run",
-        )
-        hosting = Hosting(setup)
+        hosting = Hosting(structs.replace(setup, run_dir=Path(folder) / "run"))
         await hosting.start()
         session = None
         node = None
         try:
-            port = int(hosting.connection.remote.rpartition(":")[2])
-            remote = f"tcp://127.0.0.1:{DelayingProxy(port).port}"
+            remote = way(hosting.connection.remote)
             connection = structs.replace(hosting.connection, host="elsewhere", remote=remote)
             write_own(elsewhere / FILE_NAME, to_json(connection))
-            join = ["worker", "--join", str(elsewhere), "--workers", f"default={WORKERS}"]
-            node = subprocess.Popen([sys.executable, "-m", "steerio", *join])  # noqa: ASYNC220
+            join = ["worker", "--join", str(elsewhere), "--workers", workers]
+            node = subprocess.Popen([*inside, sys.executable, "-m", "steerio", *join])  # noqa: ASYNC220
             client = await hosting.join("bench")
             session = Session(client, None, SessionStore(client, *hosting.store))
             yield session
@@ -102,9 +108,15 @@ async def far_session() -> AsyncGenerator[Session, None]:
                 node.wait(WAIT_S)
 
 
+def by_proxy(remote: str) -> str:
+    """Return the address of a proxy that delays what it forwards to this one."""
+    return f"tcp://127.0.0.1:{DelayingProxy(int(remote.rpartition(':')[2])).port}"
+
+
 async def steer(control_fd: int) -> None:
     """Obey orders until there are no more."""
-    async with far_session() as session:
+    setup = BrokerSetup(workers={}, pools={"default": 0}, host="127.0.0.1")
+    async with far_session(setup, f"default={WORKERS}", way=by_proxy) as session:
 
         async def queued(order: Round) -> dict[str, list[float]]:
             """Queue all, and take the share of the workers' time in them."""

@@ -6,31 +6,19 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from pathlib import Path
 
 import uvloop
-from msgspec import structs
 
 from bench.contestant import Round, serve_async
 from bench.floors import bodies
 from bench.floors.bodies import Nap
-from steerio import Session, task
-from steerio.edge.system.own_files import to_json, write_own
-from steerio.edge.wire.connection import FILE_NAME
+from bench.ours.far import WAIT_S, WORKERS, far_session
+from steerio import task
 from steerio.launch.broker_setup import BrokerSetup
-from steerio.launch.hosting import Hosting
-from steerio.session.session_store import SessionStore
 
 NEAR, FAR = "near", "far"
-WORKERS = 2
-"""At each site."""
-WAIT_S = 120.0
 
 
 @task(pool=NEAR)
@@ -45,43 +33,11 @@ def nap_there(duration_s: float) -> Nap:
     return bodies.nap(duration_s)
 
 
-@asynccontextmanager
-async def two_sites(namespace: str, here: str) -> AsyncGenerator[Session]:
-    """Open a broker with two workers here, and have two join it through the link."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        elsewhere = Path(folder) / "elsewhere"
-        elsewhere.mkdir()
-        hosting = Hosting(
-            BrokerSetup(
-                workers={NEAR: WORKERS},
-                pools={FAR: 0},
-                host=here,
-                run_dir=Path(folder) / "run",
-            )
-        )
-        await hosting.start()
-        session = node = None
-        try:
-            connection = structs.replace(hosting.connection, host="elsewhere")
-            write_own(elsewhere / FILE_NAME, to_json(connection))
-            join = ["worker", "--join", str(elsewhere), "--workers", f"{FAR}={WORKERS}"]
-            inside = ["ip", "netns", "exec", namespace]
-            node = subprocess.Popen([*inside, sys.executable, "-m", "steerio", *join])  # noqa: ASYNC220
-            client = await hosting.join("bench")
-            session = Session(client, None, SessionStore(client, *hosting.store))
-            yield session
-        finally:
-            if session is not None:
-                session.close()
-                await session.store.close()
-            await hosting.close("the benchmark has ended")
-            if node is not None:
-                node.wait(WAIT_S)
-
-
 async def steer(control_fd: int, namespace: str, here: str) -> None:
     """Obey orders until there are no more."""
-    async with two_sites(namespace, here) as session:
+    setup = BrokerSetup(workers={NEAR: WORKERS}, pools={FAR: 0}, host=here)
+    inside = ("ip", "netns", "exec", namespace)
+    async with far_session(setup, f"{FAR}={WORKERS}", inside=inside) as session:
 
         async def queued(order: Round) -> dict[str, list[float]]:
             """Queue all at one site: how many tasks end in a second."""
