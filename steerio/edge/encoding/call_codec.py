@@ -40,11 +40,10 @@ from steerio.edge.encoding.values import (
     unsendable,
 )
 from steerio.errors import PickleRefused
+from steerio.model.tasks import TaskOptions
 
 NO_KWARGS: dict[str, Any] = {}
-OPTIONS = frozenset(
-    ("priority", "timeout_s", "retries", "cancel_grace_s", "needs", "gang", "tags", "key")
-)
+OPTIONS = frozenset((*TaskOptions.__struct_fields__, "tags", "key"))
 """Names of the options of tasks."""
 
 INEXACT = (
